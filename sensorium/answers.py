@@ -1,0 +1,126 @@
+"""From raw outputs to answers a person can use: labels, probabilities, numbers, contributions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.data.schema import Schema, Target
+from sensorium.metrics.calibration import apply_temperature
+from sensorium.evaluation.contribution import shapley, shapley_by_permutations
+
+Floats = npt.NDArray[np.float64]
+Names = frozenset[str]
+Outputs = Callable[[Sequence[Names]], Mapping[str, Mapping[Names, Floats]]]
+MAX_EXACT = 5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The prediction of one target for one row.
+
+    Args:
+        value: the class label, or the number in original units.
+        probabilities: class → probability, for classes; None for numbers.
+        modalities: what the prediction read; empty: nothing was readable, and this is the training distribution.
+        contributions: modality → what it added: bits for the answered class over its prior, or units of the number
+            over the training mean. None unless asked for.
+    """
+
+    value: str | float
+    probabilities: dict[str, float] | None
+    modalities: tuple[str, ...]
+    contributions: dict[str, float] | None = None
+
+    @property
+    def probability(self) -> float | None:
+        """The answered class's probability."""
+        return None if self.probabilities is None else self.probabilities[str(self.value)]
+
+
+def prior_of(target: Target, *, balance: bool) -> Floats:
+    """(class,) the training frequencies (equal where classes are balanced), or (1,) the training mean."""
+    if target.task == "regress":
+        return np.array([target.mean])
+    if balance or not target.prior:
+        return np.full(len(target.classes), 1.0 / len(target.classes))
+    return np.array(target.prior)
+
+
+def predictions(target: Target, outputs: Floats, *, temperature: float, balance: bool) -> Floats:
+    """(row, class_) probabilities or (row, 1) numbers in original units; the prior where the outputs are NaN."""
+    prior = prior_of(target, balance=balance)
+    known = np.isfinite(outputs).all(axis=1)
+    result = np.tile(prior, (len(outputs), 1))
+    if target.task == "classify":
+        result[known] = apply_temperature(outputs[known], temperature) if known.any() else outputs[known]
+    else:
+        result[known] = outputs[known] * target.std + target.mean
+    return result
+
+
+def make_answers(
+    outputs: Outputs, schema: Schema, presence: npt.NDArray[np.bool_], *, temperatures: Mapping[str, float],
+    balance: bool, explain: bool = False,
+) -> list[dict[str, Answer]]:
+    """Answers for every row.
+
+    Args:
+        outputs: for some sets of modalities, target → set → (row, output), NaN where a row has none of the set.
+        schema: the model's.
+        presence: (row, modality) what may be read of each row.
+        temperatures: target → temperature.
+        balance: whether the model was trained with balanced classes.
+        explain: whether to add contributions.
+    """
+    everything = frozenset(schema.names)
+    raw = outputs([everything])
+    answers: list[dict[str, Answer]] = [{} for _ in range(len(presence))]
+    used = [tuple(name for name, there in zip(schema.names, row, strict=True) if there) for row in presence.tolist()]
+    predicted = {target.name: predictions(target, raw[target.name][everything], balance=balance,
+                                          temperature=temperatures[target.name]) for target in schema.targets}
+    shares = _contributions(outputs, schema, predicted, temperatures, balance) if explain else {}
+    for target in schema.targets:
+        for row, values in enumerate(predicted[target.name]):
+            contributions = ({name: float(shares[target.name][name][row]) for name in used[row]} if explain else None)
+            if target.task == "classify":
+                probabilities = dict(zip(target.classes, map(float, values), strict=True))
+                answers[row][target.name] = Answer(target.classes[int(values.argmax())], probabilities, used[row],
+                                                   contributions)
+            else:
+                answers[row][target.name] = Answer(float(values[0]), None, used[row], contributions)
+    return answers
+
+
+def _contributions(
+    outputs: Outputs, schema: Schema, predicted: Mapping[str, Floats], temperatures: Mapping[str, float], balance: bool,
+) -> dict[str, dict[str, Floats]]:
+    """target → modality → (row,) Shapley values; those of absent modalities are 0."""
+    scored: dict[str, dict[Names, Floats]] = {target.name: {} for target in schema.targets}
+
+    def score(subsets: Sequence[Names]) -> None:
+        raw = outputs([subset for subset in subsets if subset])
+        for target in schema.targets:
+            answered = predicted[target.name].argmax(axis=1)
+            for subset in subsets:
+                shape = predicted[target.name].shape
+                values = predictions(target, raw[target.name][subset] if subset else np.full(shape, np.nan),
+                                     temperature=temperatures[target.name], balance=balance)
+                chosen = values[np.arange(len(values)), answered]
+                scored[target.name][subset] = np.log2(np.maximum(chosen, 1e-15)) if target.task == "classify" else chosen
+
+    if len(schema.names) <= MAX_EXACT:
+        score([frozenset(s) for size in range(len(schema.names) + 1) for s in combinations(schema.names, size)])
+        return {target.name: shapley(scored[target.name], schema.names) for target in schema.targets}
+
+    def value(name: str, subset: Names) -> Floats:
+        if subset not in scored[name]:
+            score([subset])
+        return scored[name][subset]
+
+    return {target.name: shapley_by_permutations(lambda s, name=target.name: value(name, s), schema.names).values
+            for target in schema.targets}

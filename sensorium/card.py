@@ -1,0 +1,40 @@
+"""The model card: what a model folder's README says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sensorium.data.schema import Schema
+from sensorium.recipe import Recipe
+
+
+def model_card(schema: Schema, recipe: Recipe, facts: dict[str, Any]) -> str:
+    """Markdown: what goes in, what comes out, what it was trained on, how it scored, what to be careful with."""
+    rows = facts.get("rows", {})
+    lines = [
+        "# A sensorium model", "",
+        "## What goes in, what comes out", "",
+        *[f"- {line}" for line in schema.lines()],
+        "", "Any non-empty subset of the modalities can be given; an absent one is absent, not guessed.", "",
+        "## Training", "",
+        f"- table: {recipe.source}",
+        *[f"- {name} rows: {count}" for name, count in rows.items()],
+        f"- split: {facts.get('split', 'unknown')}",
+        f"- steps: {facts.get('steps')} (best at {facts.get('best_step')}; {facts.get('stopped')})",
+    ]
+    if "refit" in facts:
+        lines.append(f"- refit on {facts['refit']['rows']} training and validation rows, {facts['refit']['steps']} steps")
+    lines += [f"- fusion: {recipe.model.fusion}, width {recipe.model.width}, {facts.get('parameters', 0):,} parameters",
+              "", "## Held-out scores", "", *_scores(facts), "",
+              "## Care", "",
+              "Scores hold for rows like those of the training table. The probabilities were calibrated on rows held out "
+              "from training; classes that the training table lacks are never predicted.", "",
+              "Use it with `sensorium predict`, `sensorium evaluate`, or `sensorium.Model.load`.", ""]
+    return "\n".join(lines)
+
+
+def _scores(facts: dict[str, Any]) -> list[str]:
+    held_out = facts.get("held_out")
+    if not held_out:
+        return ["Not evaluated yet: run `sensorium evaluate` on rows the model has not seen."]
+    return [f"{held_out['sentence']}", "", *held_out["table"]]

@@ -1,0 +1,112 @@
+"""Batches: packed inputs of the present rows, presence masks and targets, as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from sensorium.data.kinds.base import Inputs
+from sensorium.data.samples import Samples
+from sensorium.keyed import Draws
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One modality of a batch: its distinct cells, and which rows have them.
+
+    Args:
+        inputs: (cell, …) each distinct cell of the batch once.
+        rows: (present,) int64 positions in the batch of the rows that have the modality, increasing.
+        cells: (present,) int64 which cell each of these rows has.
+    """
+
+    inputs: Inputs
+    rows: Tensor
+    cells: Tensor
+
+    def to(self, device: torch.device) -> Packed:
+        """The same on another device."""
+        return Packed(self.inputs.to(device), self.rows.to(device), self.cells.to(device))
+
+
+@dataclass(frozen=True)
+class TargetValues:
+    """A target of a batch: values (batch,) int64 class numbers or float32 numbers in original units; mask (batch,)."""
+
+    values: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a table.
+
+    Args:
+        rows: (batch,) int64 row numbers in the table: the rows' identities.
+        presence: (batch, modality) bool in the schema's order.
+        inputs: by modality; a modality that no row of the batch has is left out.
+        targets: by target.
+    """
+
+    rows: Tensor
+    presence: Tensor
+    inputs: Mapping[str, Packed]
+    targets: Mapping[str, TargetValues]
+
+    def __len__(self) -> int:
+        return int(self.presence.shape[0])
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        return Batch(
+            self.rows.to(device), self.presence.to(device),
+            {name: packed.to(device) for name, packed in self.inputs.items()},
+            {name: TargetValues(t.values.to(device), t.mask.to(device)) for name, t in self.targets.items()})
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Training variants: drawn by (seed, epoch, cell)."""
+
+    seed: int
+    epoch: int
+
+
+def make_batch(samples: Samples, rows: npt.NDArray[np.int64], augmentation: Augmentation | None = None) -> Batch:
+    """The batch of some rows of the table; augmented only where asked for.
+
+    Args:
+        samples: the decoded table.
+        rows: (batch,) row numbers.
+        augmentation: for training; rows that share a cell share its variant within an epoch.
+    """
+    inputs: dict[str, Packed] = {}
+    for name in samples.schema.names:
+        cells = samples.cells[name]
+        wanted = cells.cell_of_row[rows]
+        present = np.flatnonzero(wanted >= 0)
+        if len(present) == 0:
+            continue
+        distinct, which = np.unique(wanted[present], return_inverse=True)
+        collated = cells.kind.collate(cells.arrays.get(distinct.tolist()))
+        if augmentation is not None:
+            draws = Draws(augmentation.seed, augmentation.epoch, cells.first_row[distinct])
+            collated = cells.kind.augment(collated, draws)
+        inputs[name] = Packed(collated, torch.from_numpy(present), torch.from_numpy(which.astype(np.int64)))
+    targets = {
+        name: TargetValues(torch.from_numpy(labels.values[rows]).to(
+            torch.int64 if labels.values.dtype.kind == "i" else torch.float32), torch.from_numpy(labels.mask[rows]))
+        for name, labels in samples.labels.items()}
+    return Batch(torch.from_numpy(rows), torch.from_numpy(samples.presence[rows]), inputs, targets)
+
+
+def prefetch(samples: Samples, rows: npt.NDArray[np.int64]) -> None:
+    """Start decoding what these rows need and is not in memory."""
+    for name in samples.schema.names:
+        wanted = samples.cells[name].cell_of_row[rows]
+        samples.cells[name].arrays.prefetch(np.unique(wanted[wanted >= 0]).tolist())

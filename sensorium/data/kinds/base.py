@@ -1,0 +1,101 @@
+"""What a kind is: how a cell becomes an array, arrays become inputs, and a person looks at them.
+
+Kinds import no torch at the top: the processes that decode cells stay small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from sensorium.errors import BadCell
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from sensorium.keyed import Draws
+
+Html = str
+Cell = Any
+"""A cell as it stands in a table: a path or bytes for media, a string, or a tuple of values for a table."""
+Array = Any
+"""A decoded cell: a numpy array, or a string for text."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an encoder reads: the present rows of one modality, padded.
+
+    Args:
+        values: (row, …) the kind's tensor: uint8 or float pictures (row, channel, height, width_px) in 0…255,
+            waveforms (row, sample) in −1…1, token numbers (row, token), table values (row, column).
+        mask: (row, position) bool, True = real; None where every value is real (pictures).
+        span: (row, position, 2) where each position is, where the kind knows it (text: character offsets).
+    """
+
+    values: Tensor
+    mask: Tensor | None = None
+    span: Tensor | None = None
+
+    def to(self, device: torch.device) -> Inputs:
+        """The same inputs on another device."""
+        return Inputs(
+            self.values.to(device, non_blocking=True),
+            None if self.mask is None else self.mask.to(device, non_blocking=True),
+            None if self.span is None else self.span.to(device, non_blocking=True),
+        )
+
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
+
+@runtime_checkable
+class Kind(Protocol):
+    """One kind of modality. Instances are frozen settings, saved with the schema as JSON."""
+
+    name: ClassVar[str]
+
+    def measure(self, cells: Sequence[Cell]) -> Kind:
+        """Settings fitted to a sample of training cells (size, rate, vocabulary …); set ones are kept."""
+
+    def decode(self, cell: Cell) -> Array:
+        """The cell's array. Raises BadCell(reason): never returns a guess."""
+
+    def collate(self, arrays: Sequence[Array]) -> Inputs:
+        """Padded tensors with masks for some decoded cells."""
+
+    def augment(self, inputs: Inputs, draws: Draws) -> Inputs:
+        """A random variant with the same meaning, for training only; `draws.rows` are the cells' identities."""
+
+    def corrupt(self, inputs: Inputs, severity: float, draws: Draws) -> Inputs:
+        """A damaged copy: severity 0 = untouched … 1 = destroyed."""
+
+    def show(self, array: Array) -> Html:
+        """How a person looks at the decoded cell: self-contained HTML."""
+
+    def describe(self, array: Array) -> Any:
+        """(feature,) plain numbers about a cell, for shallow baselines; float32, fixed length; NaN = missing."""
+
+
+def first_line(error: Exception) -> str:
+    """An exception's first line, shortened: enough for a reason beside a cell."""
+    text = str(error).splitlines()
+    return text[0][:120] if text else type(error).__name__
+
+
+def existing_file(cell: Any) -> Path:
+    """The path of a media cell, if there is a file with something in it."""
+    if not isinstance(cell, str | Path):
+        raise BadCell(f"expected a path or bytes, found {type(cell).__name__}")
+    path = Path(cell)
+    try:
+        if not path.is_file():
+            raise BadCell("is a folder, not a file" if path.is_dir() else "no such file")
+        if path.stat().st_size == 0:
+            raise BadCell("empty file (0 bytes)")
+    except (OSError, ValueError) as error:
+        raise BadCell(f"unreadable ({first_line(error)})") from error
+    return path

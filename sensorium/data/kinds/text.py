@@ -1,0 +1,145 @@
+"""Text: strings of any language → byte-level BPE token numbers, by a tokenizer trained on the data."""
+
+from __future__ import annotations
+
+import html
+import os
+import unicodedata
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from sensorium.data.kinds.base import Cell, Html, Inputs
+from sensorium.errors import BadCell
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from sensorium.keyed import Draws
+
+SPECIAL_TOKENS = ("[PAD]", "[MASK]", "[BOS]", "[EOS]")
+PAD, MASK, BOS, EOS = range(4)
+WORD_DROPOUT = 0.1
+DESCRIBED_BUCKETS = 512
+
+
+class TextKind(BaseModel):
+    """Text as token numbers. Unicode is normalised (NFC); a blank cell is missing.
+
+    Args:
+        vocabulary: the most tokens the tokenizer may learn.
+        max_tokens: longer texts are cut; None until measured: the 99th percentile of the training texts, at most 256.
+        augmentation: how far training texts are varied: a tenth of the tokens, times this, are hidden.
+        tokenizer: the tokenizer as JSON (kept in a file of its own in the model folder); None until measured.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: ClassVar[str] = "text"
+    kind: Literal["text"] = "text"
+    vocabulary: int = Field(default=8000, ge=300)
+    max_tokens: int | None = Field(default=None, ge=1)
+    augmentation: float = Field(default=1.0, ge=0.0)
+    tokenizer: str | None = Field(default=None, exclude=True, repr=False)
+
+    def measure(self, cells: Sequence[Cell]) -> TextKind:
+        """Train the tokenizer on the cells and choose the length."""
+        texts = []
+        for cell in cells:
+            try:
+                texts.append(self.decode(cell))
+            except BadCell:
+                continue
+        tokenizer = self.tokenizer or _train_tokenizer(texts, self.vocabulary)
+        lengths = [len(e.ids) for e in _tokenizer(tokenizer).encode_batch(texts)] or [1]
+        longest = max(4, min(256, int(np.percentile(lengths, 99)) + 1))
+        return self.model_copy(update={"tokenizer": tokenizer, "max_tokens": self.max_tokens or longest})
+
+    def decode(self, cell: Cell) -> str:
+        """The normalised string."""
+        if isinstance(cell, bytes):
+            try:
+                cell = cell.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise BadCell("bytes that are not UTF-8 text") from error
+        if not isinstance(cell, str):
+            cell = str(cell)
+        text = unicodedata.normalize("NFC", cell).strip()
+        if not text:
+            raise BadCell("blank text")
+        return text
+
+    def collate(self, arrays: Sequence[str]) -> Inputs:
+        """(row, token) int64 token numbers; mask; span (row, token, 2) character offsets."""
+        import torch
+
+        assert self.max_tokens is not None and self.tokenizer is not None
+        encoded = _tokenizer(self.tokenizer).encode_batch(list(arrays))
+        lengths = [max(1, min(len(e.ids), self.max_tokens)) for e in encoded]
+        values = np.full((len(arrays), max(lengths)), PAD, dtype=np.int64)
+        span = np.zeros((len(arrays), max(lengths), 2), dtype=np.float32)
+        for row, (one, length) in enumerate(zip(encoded, lengths, strict=True)):
+            if one.ids:
+                values[row, :length] = one.ids[:length]
+                span[row, :length] = one.offsets[:length]
+        mask = np.arange(values.shape[1])[None, :] < np.array(lengths)[:, None]
+        return Inputs(torch.from_numpy(values), torch.from_numpy(mask), torch.from_numpy(span))
+
+    def augment(self, inputs: Inputs, draws: Draws) -> Inputs:
+        """Hide some tokens (word dropout, Bowman et al. 2016)."""
+        return self._hide(inputs, WORD_DROPOUT * self.augmentation, draws, "hide")
+
+    def corrupt(self, inputs: Inputs, severity: float, draws: Draws) -> Inputs:
+        """Hide this share of the tokens."""
+        return self._hide(inputs, severity, draws, "corrupt")
+
+    def _hide(self, inputs: Inputs, share: float, draws: Draws, purpose: str) -> Inputs:
+        import torch
+
+        if share == 0.0:
+            return inputs
+        hidden = torch.from_numpy(draws.uniform(purpose, inputs.values.shape[1]) < share)
+        return Inputs(torch.where(hidden, MASK, inputs.values), inputs.mask, inputs.span)
+
+    def show(self, array: str) -> Html:
+        """The text, escaped, at most 600 characters of it."""
+        shortened = array if len(array) <= 600 else array[:600] + "…"
+        return f'<p class="text">{html.escape(shortened)}</p>'
+
+    def describe(self, array: str) -> npt.NDArray[np.float32]:
+        """Square roots of word counts, hashed into 512 buckets."""
+        counts = np.zeros(DESCRIBED_BUCKETS, dtype=np.float32)
+        for word in array.lower().split():
+            counts[zlib.crc32(word.encode()) % DESCRIBED_BUCKETS] += 1
+        return np.sqrt(counts)
+
+    def num_tokens(self) -> int:
+        """The size of the trained vocabulary."""
+        assert self.tokenizer is not None
+        return int(_tokenizer(self.tokenizer).get_vocab_size())
+
+
+@lru_cache(maxsize=32)
+def _tokenizer(definition: str) -> Tokenizer:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_str(definition)
+
+
+def _train_tokenizer(texts: list[str], vocabulary: int) -> str:
+    """A byte-level BPE tokenizer (Sennrich et al. 2016; Radford et al. 2019) as JSON."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True, trim_offsets=True)
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=vocabulary, min_frequency=2, special_tokens=list(SPECIAL_TOKENS), show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    tokenizer.encode_special_tokens = True  # a literal "[MASK]" in a text is text
+    return str(tokenizer.to_str())

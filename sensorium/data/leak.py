@@ -1,0 +1,126 @@
+"""The leak guard: an input from which the target can be read on its own is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.data.kinds import AudioKind, ImageKind, TableKind, TextKind
+from sensorium.data.kinds.table import TableColumn
+from sensorium.data.samples import read_labels
+from sensorium.data.schema import Schema
+from sensorium.data.table import Table
+from sensorium.errors import BadCell, LeakError
+from sensorium.keyed import Draws
+
+READABLE = 0.99
+MAJORITY = 0.80
+COPIED = 0.9999
+LOOKED_AT = 2000
+MIN_ROWS = 40
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A column that gives a target away; score is the held-out accuracy, or r² for numbers."""
+
+    column: str
+    target: str
+    score: float
+
+
+def find_leaks(table: Table, schema: Schema, *, seed: int = 0) -> list[Leak]:
+    """The input columns from which a target can be read above 99 % where the majority is below 80 %.
+
+    Each text or table column on its own is given to a shallow model fitted on one half of at most 2,000 rows and
+    scored on the other. Pictures and sounds are not looked into: reading a target from them is what a model is for.
+    """
+    found = []
+    for target in schema.targets:
+        labels = read_labels(table, target)
+        rows = np.flatnonzero(labels.mask)
+        rows = rows[Draws(seed, 0, rows).order("leak")][:LOOKED_AT]
+        if len(rows) < MIN_ROWS:
+            continue
+        truth = labels.values[rows]
+        if target.task == "classify" and np.bincount(truth.astype(np.int64)).max() / len(rows) >= MAJORITY:
+            continue
+        for modality in schema.modalities:
+            if isinstance(modality.kind, ImageKind | AudioKind):
+                continue
+            for column in modality.columns:
+                values = table.frame[column][rows.astype(np.uint32)].to_list()
+                score = _score(modality.kind, column, values, truth, target.task == "classify")
+                if score > (READABLE if target.task == "classify" else COPIED):
+                    found.append(Leak(column, target.name, score))
+    return found
+
+
+def refuse_leaks(leaks: list[Leak]) -> None:
+    """Raise LeakError naming the columns and the option that leaves them out."""
+    if not leaks:
+        return
+    first = leaks[0]
+    columns = list(dict.fromkeys(leak.column for leak in leaks))
+    listed = "; ".join(f"{leak.target!r} can be read from {leak.column!r} alone ({leak.score:.1%} on held-out rows)"
+                       for leak in leaks[:5])
+    remedy = " ".join(f"--ignore {column}" for column in columns)
+    raise LeakError(f"an input gives the target away: {listed}; leave it out with {remedy}, or keep "
+                    f"{'it' if len(columns) == 1 else 'them'} with --allow-leak if {first.column!r} will be known "
+                    f"when predicting")
+
+
+def _score(
+    kind: TextKind | TableKind | ImageKind | AudioKind, column: str, values: list[Any],
+    truth: npt.NDArray[Any], classify: bool,
+) -> float:
+    """Held-out accuracy (or r²) of the target from one column; rows without the column's value count as wrong."""
+    if isinstance(kind, TextKind):
+        return _text_score(values, truth) if classify else 0.0
+    assert isinstance(kind, TableKind)
+    definition = next(c for c in kind.columns if c.name == column).measure(values)
+    numbers = np.array([_parsed(definition, v) for v in values], dtype=np.float64)
+    known = np.isfinite(numbers)
+    if known.mean() < 0.5:
+        return 0.0
+    if not classify:
+        if definition.type == "category" or known.sum() < MIN_ROWS or numbers[known].std() == 0:
+            return 0.0
+        return float(np.corrcoef(numbers[known], truth[known].astype(float))[0, 1] ** 2)
+    from sklearn.tree import DecisionTreeClassifier
+
+    half = len(values) // 2
+    tree = DecisionTreeClassifier(random_state=0).fit(np.nan_to_num(numbers[:half, None], nan=-1e30), truth[:half])
+    right = tree.predict(np.nan_to_num(numbers[half:, None], nan=-1e30)) == truth[half:]
+    return float((right & known[half:]).mean())
+
+
+def _text_score(values: list[Any], truth: npt.NDArray[Any]) -> float:
+    """Held-out accuracy of a linear model on which words (and single characters) a text holds."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import RidgeClassifier
+
+    texts = ["" if v is None else str(v) for v in values]
+    half = len(texts) // 2
+    if len(np.unique(truth[:half])) < 2:
+        return 0.0
+    words = CountVectorizer(token_pattern=r"\S+", binary=True, max_features=5000)
+    try:
+        seen = words.fit_transform(texts[:half])
+    except ValueError:  # no words at all
+        return 0.0
+    model = RidgeClassifier(alpha=0.1).fit(seen, truth[:half])
+    right = model.predict(words.transform(texts[half:])) == truth[half:]
+    return float((right & np.array([bool(t) for t in texts[half:]])).mean())
+
+
+def _parsed(column: TableColumn, value: Any) -> float:
+    try:
+        return column.parse(value)
+    except BadCell:
+        return float("nan")
+
+

@@ -1,0 +1,100 @@
+"""Reading data: a table with its schema, and tables read by the schema of a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sensorium.data.infer import infer_schema
+from sensorium.data.samples import Samples, decoded
+from sensorium.data.schema import Schema
+from sensorium.data.table import Table, read_table, table_of_rows
+from sensorium.recipe import DataOptions
+
+
+@dataclass
+class Data:
+    """A table and what its columns mean. Media are not decoded yet.
+
+    Args:
+        table: the cells.
+        options: what the user decided; the rest of the schema is inferred when first asked for.
+    """
+
+    table: Table
+    options: DataOptions
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The inferred schema. Raises DataError where the table cannot be used."""
+        return infer_schema(self.table, self.options)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __str__(self) -> str:
+        head = f"{self.table.source}: {len(self)} rows, {self.table.frame.width} columns"
+        return "\n".join([head, *self.table.notes, *self.schema.lines()])
+
+
+def read(
+    source: str | Path | Sequence[Mapping[str, Any]], *, targets: str | Sequence[str] = (),
+    inputs: Sequence[str] | None = None, ignore: Sequence[str] = (), group: str | None = None,
+    kinds: Mapping[str, str] | None = None, modalities: Mapping[str, Sequence[str]] | None = None,
+    tasks: Mapping[str, str] | None = None, weights: Mapping[str, float] | None = None,
+) -> Data:
+    """Read a table and infer what its columns mean.
+
+    Args:
+        source: a CSV, TSV, Parquet or JSONL file, a folder of class folders, or rows as dictionaries.
+        targets: the columns to predict.
+        inputs: the only columns that may be inputs; None for all.
+        ignore: columns to leave out.
+        group: the column whose equal values stay together when rows are split.
+        kinds: column → text, image, audio, number, category or date.
+        modalities: new modality → the table columns it groups.
+        tasks: target → classify or regress.
+        weights: target → weight in the joint loss.
+
+    Raises:
+        DataError: the table cannot be read or used as asked.
+
+    Example: sensorium.read("train.csv", targets="label")
+    """
+    options = DataOptions(
+        targets=(targets,) if isinstance(targets, str) else tuple(targets),
+        inputs=None if inputs is None else tuple(inputs), ignore=tuple(ignore), group=group, kinds=dict(kinds or {}),
+        modalities={name: tuple(members) for name, members in (modalities or {}).items()},
+        tasks=dict(tasks or {}), weights=dict(weights or {}))
+    table = read_table(source) if isinstance(source, str | Path) else table_of_rows(source)
+    return Data(table, options)
+
+
+def as_samples(
+    rows: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Data | str | Path, schema: Schema, *,
+    root: str | Path = ".",
+) -> Samples:
+    """Whatever a user hands in, decoded by a measured schema."""
+    if isinstance(rows, Data):
+        table = rows.table
+    elif isinstance(rows, str | Path):
+        table = read_table(rows)
+    else:
+        table = table_of_rows([rows] if isinstance(rows, Mapping) else rows, root)
+    return decoded(table, schema, workers=default_workers(), memory_bytes=default_memory())
+
+
+def default_workers() -> int:
+    """Processes that decode: one per core this process may use, at most 8."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def default_memory() -> float:
+    """Bytes of decoded media to keep: a quarter of what is free."""
+    import psutil
+
+    return float(psutil.virtual_memory().available) / 4

@@ -1,0 +1,173 @@
+"""A table made ready: kinds measured, cells decoded, targets numbered, presence known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from sensorium.data.cells import Cells, Progress, UnreadableCell, column_of, decode_cells, sample_cells
+from sensorium.data.infer import SPLIT_WORDS, target_is_missing
+from sensorium.data.kinds.table import category_text, parse_number
+from sensorium.data.schema import Schema, Target
+from sensorium.data.table import Table
+from sensorium.errors import BadCell, DataError
+
+UNSEEN = -1
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One target of every row.
+
+    Args:
+        values: (row,) class numbers (−1: a class unseen in training) as int64, or numbers as float64.
+        mask: (row,) True where the row has a label.
+        unseen: class → rows, for labels that training never had.
+        unreadable: labels that are no number.
+    """
+
+    values: npt.NDArray[np.int64] | npt.NDArray[np.float64]
+    mask: npt.NDArray[np.bool_]
+    unseen: Mapping[str, int]
+    unreadable: tuple[UnreadableCell, ...]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A decoded table.
+
+    Args:
+        schema: with measured kinds.
+        cells: by modality.
+        labels: by target; only those the table has.
+        groups: (row,) group numbers, or None.
+        presence: (row, modality) in the schema's order.
+        notes: what was absent or fell back, a line each.
+    """
+
+    schema: Schema
+    cells: Mapping[str, Cells]
+    labels: Mapping[str, Labels]
+    groups: npt.NDArray[np.int64] | None
+    presence: npt.NDArray[np.bool_]
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return int(self.presence.shape[0])
+
+    @property
+    def unreadable(self) -> list[UnreadableCell]:
+        """Every cell that could not be read."""
+        found = [cell for name in self.schema.names for cell in self.cells[name].unreadable]
+        return found + [cell for labels in self.labels.values() for cell in labels.unreadable]
+
+    def refuse_unreadable(self) -> None:
+        """Raise for the first unreadable cell (`--strict`)."""
+        found = self.unreadable
+        if found:
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            raise DataError(f"unreadable cell: {found[0]}{more}")
+
+
+def measured(table: Table, schema: Schema, rows: npt.NDArray[np.int64]) -> Schema:
+    """The schema with kinds and target scales measured on these (training) rows."""
+    modalities = []
+    for modality in schema.modalities:
+        kind = modality.kind.measure(sample_cells(table, modality, rows))
+        modalities.append(modality.model_copy(update={"kind": kind}))
+    targets = []
+    for target in schema.targets:
+        labels = read_labels(table, target)
+        kept = labels.mask.copy()
+        kept[np.setdiff1d(np.arange(len(table)), rows)] = False
+        values = labels.values[kept]
+        if target.task == "regress":
+            update = {"mean": float(values.mean()), "std": float(values.std()) or 1.0} if len(values) else {}
+        else:
+            counts = np.bincount(values.astype(np.int64), minlength=len(target.classes)) + 1.0
+            update = {"prior": tuple((counts / counts.sum()).tolist())}
+        targets.append(target.model_copy(update=update))
+    return schema.model_copy(update={"modalities": tuple(modalities), "targets": tuple(targets)})
+
+
+def decoded(
+    table: Table, schema: Schema, *, workers: int, memory_bytes: float,
+    progress: Callable[[str], Progress] | None = None,
+) -> Samples:
+    """Decode a table by a measured schema. A modality or target whose column is lacking is absent, and noted."""
+    cells: dict[str, Cells] = {}
+    notes: list[str] = list(table.notes)
+    left = memory_bytes
+    known = {c for m in schema.modalities for c in m.columns} | {t.name for t in schema.targets}
+    known |= set(schema.ignored) | {name for name in (schema.group, schema.split) if name}
+    for modality in schema.modalities:
+        lacking = [name for name in modality.columns if name not in table.frame.columns]
+        if lacking:
+            notes.append(f"column {', '.join(map(repr, lacking))} is not in the table: modality {modality.name!r} is "
+                         f"{'absent in every row' if len(lacking) == len(modality.columns) else 'read without it'}")
+        whole = table if not lacking else _with_empty(table, lacking)
+        cells[modality.name] = decode_cells(whole, modality, workers=workers, memory_bytes=left,
+                                            progress=progress(modality.name) if progress else None)
+        left -= min(left, cells[modality.name].arrays.num_bytes)
+    extra = [name for name in table.frame.columns if name not in known]
+    if extra:
+        notes.append(f"unknown columns are ignored: {', '.join(map(repr, extra[:10]))}")
+    labels = {target.name: read_labels(table, target) for target in schema.targets
+              if target.name in table.frame.columns}
+    presence = np.stack([cells[name].cell_of_row >= 0 for name in schema.names], axis=1)
+    return Samples(schema, cells, labels, group_numbers(table, schema), presence, tuple(notes))
+
+
+def _with_empty(table: Table, names: list[str]) -> Table:
+    empty = [pl.lit(None, dtype=pl.String).alias(name) for name in names]
+    return Table(table.frame.with_columns(empty), table.root, table.source)
+
+
+def read_labels(table: Table, target: Target) -> Labels:
+    """A target's column as numbers, with a mask of the rows that have a label."""
+    raw = table.frame[target.name].to_list()
+    mask = np.array([not target_is_missing(value) for value in raw], dtype=bool)
+    if target.task == "regress":
+        numbers = np.zeros(len(raw), dtype=np.float64)
+        broken = []
+        for row, value in enumerate(raw):
+            if mask[row]:
+                try:
+                    numbers[row] = parse_number(value)
+                except BadCell as error:
+                    mask[row] = False
+                    broken.append(UnreadableCell(row + 1, target.name, repr(value)[:80], str(error)))
+        return Labels(numbers, mask, {}, tuple(broken))
+    codes = {label: number for number, label in enumerate(target.classes)}
+    values = np.full(len(raw), UNSEEN, dtype=np.int64)
+    unseen: dict[str, int] = {}
+    for row, value in enumerate(raw):
+        if mask[row]:
+            label = category_text(value)
+            values[row] = codes.get(label, UNSEEN)
+            if label not in codes:
+                unseen[label] = unseen.get(label, 0) + 1
+    return Labels(values, mask, unseen, ())
+
+
+def group_numbers(table: Table, schema: Schema) -> npt.NDArray[np.int64] | None:
+    """(row,) numbers of the group column's values; rows without a group are groups of their own."""
+    column = column_of(table, schema.group) if schema.group else None
+    if column is None:
+        return None
+    numbers: dict[str, int] = {}
+    found = [numbers.setdefault(f"row {row}" if target_is_missing(value) else f"group {value}", len(numbers))
+             for row, value in enumerate(column.to_list())]
+    return np.array(found, dtype=np.int64)
+
+
+def split_words(table: Table, schema: Schema) -> npt.NDArray[np.str_] | None:
+    """(row,) train, validation, calibration, test, or "" from the split column."""
+    column = column_of(table, schema.split) if schema.split else None
+    if column is None:
+        return None
+    return np.array([SPLIT_WORDS.get(str(value).strip().lower(), "") for value in column.to_list()])

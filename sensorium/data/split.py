@@ -1,0 +1,152 @@
+"""Splits: which rows train, which choose, which calibrate. Rows that belong together are never torn apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.errors import DataError
+from sensorium.keyed import Draws
+
+Rows = npt.NDArray[np.int64]
+VALIDATION_SHARE = 0.1
+CALIBRATION_SHARE = 0.1
+MIN_GROUPS = 10
+LARGEST_BOND = 0.2
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Row numbers of each split, each increasing.
+
+    Args:
+        train: rows that weights are fitted to.
+        validation: rows that stopping and choices look at.
+        calibration: rows that temperatures are fitted to, and nothing else.
+        test: rows that a split column keeps for the report.
+        note: what was kept together and why, for a person.
+    """
+
+    train: Rows
+    validation: Rows
+    calibration: Rows
+    test: Rows
+    note: str
+
+
+def split_rows(
+    usable: Rows, *, groups: Rows | None, shared: Sequence[Rows], named: npt.NDArray[np.str_] | None, seed: int,
+) -> Splits:
+    """Split rows 80/10/10 by group where there are 10 groups or more, else by rows; honour a split column.
+
+    Args:
+        usable: (row,) the row numbers to split, increasing.
+        groups: (table row,) group numbers of all rows, or None.
+        shared: for each media modality, (table row,) cell numbers (−1 = absent): rows that share a file stay together.
+        named: (table row,) train, validation, calibration, test or "" from a split column, or None.
+        seed: of the draw.
+
+    Raises:
+        DataError: fewer than 3 rows, or a split column without training rows.
+    """
+    if len(usable) < 3:
+        raise DataError(f"only {len(usable)} rows can be used: at least 3 are needed to train, choose and calibrate")
+    units, note = _units(usable, groups, shared)
+    fixed: dict[str, Rows] = {}
+    free = np.ones(len(usable), dtype=bool)
+    if named is not None:
+        words = named[usable]
+        for word in ("validation", "calibration", "test"):
+            fixed[word] = usable[words == word]
+            free &= words != word
+        if free.sum() < 3:
+            raise DataError(f"the split column leaves {int(free.sum())} rows to train on: at least 3 are needed")
+        note += "; the split column decides where it names validation, calibration or test"
+    rows, units = usable[free], units[free]
+    order, sizes = _shuffled_units(rows, units, seed)
+    taken = np.zeros(len(rows), dtype=bool)
+    chosen: dict[str, Rows] = {}
+    for word, share in (("validation", VALIDATION_SHARE), ("calibration", CALIBRATION_SHARE)):
+        if len(fixed.get(word, ())) > 0:
+            chosen[word] = fixed[word]
+            continue
+        picked = _take(order, sizes, units, taken, share)
+        taken |= picked
+        chosen[word] = rows[picked]
+    if taken.all():
+        raise DataError(f"all {len(rows)} rows share files or groups: none is left to train on; give a split column")
+    return Splits(rows[~taken], chosen["validation"], chosen["calibration"],
+                  fixed.get("test", np.zeros(0, dtype=np.int64)), note)
+
+
+def _units(usable: Rows, groups: Rows | None, shared: Sequence[Rows]) -> tuple[Rows, str]:
+    """(row,) a number for each bundle of rows that stays together, and why."""
+    bonds = []
+    note = "rows are split at random"
+    if groups is not None:
+        count = len(np.unique(groups[usable]))
+        if count >= MIN_GROUPS:
+            bonds.append(groups[usable])
+            note = f"rows are split by group ({count} groups)"
+        else:
+            note = (f"only {count} groups: holding whole groups out would cost too much, so rows are split and the "
+                    f"validation score is not that of a new group")
+    for cells in shared:
+        mine = cells[usable]
+        present = mine[mine >= 0]
+        if len(np.unique(present)) == len(present):
+            continue
+        if np.unique(present, return_counts=True)[1].max() <= max(2.0, LARGEST_BOND * len(usable)):
+            bonds.append(mine)
+    units = _components(len(usable), bonds)
+    largest = int(np.bincount(units).max())
+    by_group = len(bonds) > 0 and groups is not None and note.startswith("rows are split by group")
+    if largest > max(2.0, LARGEST_BOND * len(usable)) and not by_group:
+        return np.arange(len(usable), dtype=np.int64), note
+    if len(bonds) > int(by_group):
+        note += "; rows that share a file stay together"
+    return units, note
+
+
+def _components(num_rows: int, bonds: Sequence[Rows]) -> Rows:
+    """(row,) the connected component of each row, where rows of equal bond numbers (≥ 0) are connected."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    sources, sinks = [], []
+    for bond in bonds:
+        order = np.argsort(bond, kind="stable")
+        same = (bond[order][1:] == bond[order][:-1]) & (bond[order][1:] >= 0)
+        sources.append(order[1:][same])
+        sinks.append(order[:-1][same])
+    if not bonds:
+        return np.arange(num_rows, dtype=np.int64)
+    edges = (np.concatenate(sources), np.concatenate(sinks))
+    graph = coo_matrix((np.ones(len(edges[0])), edges), shape=(num_rows, num_rows))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+
+
+def _shuffled_units(rows: Rows, units: Rows, seed: int) -> tuple[Rows, Rows]:
+    """The units in random order, keyed by their first row, and the size of each unit."""
+    distinct, first = np.unique(units, return_index=True)
+    sizes = np.bincount(units, minlength=int(distinct.max()) + 1)
+    return distinct[Draws(seed, 0, rows[first]).order("split")], sizes
+
+
+def _take(order: Rows, sizes: Rows, units: Rows, taken: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.bool_]:
+    """Whole units, until the share of rows is reached; at least one unit."""
+    wanted = max(1.0, share * len(units))
+    used = set(units[taken].tolist())
+    chosen: list[int] = []
+    count = 0
+    for unit in order.tolist():
+        if unit in used:
+            continue
+        if count >= wanted:
+            break
+        chosen.append(unit)
+        count += int(sizes[unit])
+    return np.isin(units, chosen)

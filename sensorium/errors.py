@@ -1,0 +1,40 @@
+"""The error tree: everything a user can cause is a SensoriumError, said in one clear line."""
+
+from __future__ import annotations
+
+
+class SensoriumError(ValueError):
+    """Base of every error that a user's input can cause."""
+
+
+class RecipeError(SensoriumError):
+    """The description of a run is wrong: an unknown name, a contradiction, a value out of range."""
+
+
+class DataError(SensoriumError):
+    """A table cannot be used as asked: missing, empty, a bad column, a bad target."""
+
+
+class LeakError(DataError):
+    """An input gives the target away."""
+
+
+class BadCell(DataError):
+    """One cell cannot be read. Its text is the reason, shown to the user beside row and column."""
+
+
+class ModelFolderError(SensoriumError):
+    """A folder is not a model folder, is incomplete or was made by an incompatible version."""
+
+
+class ResumeError(SensoriumError):
+    """A checkpoint does not belong to the run that asks for it."""
+
+
+def unknown_name(what: str, name: str, choices: list[str]) -> RecipeError:
+    """An error for an unknown name, with the choices and the nearest match."""
+    import difflib
+
+    near = difflib.get_close_matches(name, choices, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return RecipeError(f"unknown {what} {name!r}: choose one of {', '.join(choices) or '(none)'}.{hint}")

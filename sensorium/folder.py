@@ -1,0 +1,125 @@
+"""The model folder: what a run leaves. Safetensors, YAML and JSON; loading it executes no code from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from sensorium.card import model_card
+from sensorium.data.kinds import TextKind
+from sensorium.data.schema import Schema
+from sensorium.errors import ModelFolderError, SensoriumError
+from sensorium.model import Model
+from sensorium.recipe import Recipe
+
+FORMAT = 1
+WEIGHTS, RECIPE, SCHEMA, FACTS, REPORT, CARD = (
+    "model.safetensors", "recipe.yaml", "schema.json", "metrics.json", "report.html", "README.md")
+
+
+def save_model(model: Model, folder: str | Path, *, report: str | None = None, overwrite: bool = False) -> Path:
+    """Write a model folder. It appears whole or not at all: written beside, then renamed.
+
+    Args:
+        model: any model.
+        folder: where; it must not exist, unless `overwrite` and it is a model folder.
+        report: the HTML report to keep with it.
+        overwrite: replace a model folder that is there.
+
+    Raises:
+        ModelFolderError: something is there already.
+    """
+    target = Path(folder)
+    refuse_taken(target, overwrite=overwrite)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.saving-", dir=target.parent))
+    try:
+        _write(model, part, report)
+        os.chmod(part, 0o755)
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
+            os.replace(target, old / "model")
+            os.replace(part, target)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(part, target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return target
+
+
+def refuse_taken(target: Path, *, overwrite: bool) -> None:
+    """Raise ModelFolderError where writing a model folder would destroy something."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not overwrite:
+        raise ModelFolderError(f"{str(target)!r} is there already: choose another --out, or --overwrite to replace it")
+    if not (target / WEIGHTS).exists():
+        raise ModelFolderError(f"{str(target)!r} is not a model folder, so it is not overwritten")
+
+
+def _write(model: Model, part: Path, report: str | None) -> None:
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    save_file(tensors, part / WEIGHTS)
+    (part / RECIPE).write_text(model.recipe.to_yaml(), encoding="utf-8")
+    (part / SCHEMA).write_text(model.schema.model_dump_json(indent=1), encoding="utf-8")
+    for number, modality in enumerate(model.schema.modalities):
+        if isinstance(modality.kind, TextKind) and modality.kind.tokenizer is not None:
+            (part / _tokenizer_file(number)).write_text(modality.kind.tokenizer, encoding="utf-8")
+    facts = {"format": FORMAT, "temperatures": model.temperatures, "facts": model.facts, "history": model.history}
+    (part / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    (part / CARD).write_text(model_card(model.schema, model.recipe, model.facts), encoding="utf-8")
+    if report is not None:
+        (part / REPORT).write_text(report, encoding="utf-8")
+
+
+def _tokenizer_file(number: int) -> str:
+    return f"tokenizer_{number}.json"
+
+
+def load_model(folder: str | Path) -> Model:
+    """Read a model folder.
+
+    Raises:
+        ModelFolderError: it is missing, incomplete, broken, or of another format.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise ModelFolderError(f"no model folder at {str(folder)!r}")
+    lacking = [name for name in (WEIGHTS, RECIPE, SCHEMA, FACTS) if not (path / name).is_file()]
+    if lacking:
+        raise ModelFolderError(f"{str(folder)!r} is not a model folder: it lacks {', '.join(lacking)}")
+    try:
+        kept: dict[str, Any] = json.loads((path / FACTS).read_text(encoding="utf-8"))
+        if kept.get("format") != FORMAT:
+            raise ModelFolderError(f"{str(folder)!r} has format {kept.get('format')!r}; this version reads {FORMAT}")
+        recipe = Recipe.read(path / RECIPE)
+        schema = _with_tokenizers(Schema.model_validate_json((path / SCHEMA).read_text(encoding="utf-8")), path)
+        model = Model(schema, recipe)
+        model.load_state_dict(load_file(path / WEIGHTS))
+        model.temperatures = {str(name): float(value) for name, value in kept["temperatures"].items()}
+        model.facts, model.history = kept["facts"], kept["history"]
+    except SensoriumError:
+        raise
+    except (OSError, ValueError, KeyError, ValidationError, SafetensorError, RuntimeError) as error:
+        raise ModelFolderError(f"the model folder {str(folder)!r} is broken: {str(error).splitlines()[0]}") from error
+    return model.eval()
+
+
+def _with_tokenizers(schema: Schema, path: Path) -> Schema:
+    modalities = []
+    for number, modality in enumerate(schema.modalities):
+        if isinstance(modality.kind, TextKind):
+            text = (path / _tokenizer_file(number)).read_text(encoding="utf-8")
+            modality = modality.model_copy(update={"kind": modality.kind.model_copy(update={"tokenizer": text})})
+        modalities.append(modality)
+    return schema.model_copy(update={"modalities": tuple(modalities)})

@@ -1,0 +1,163 @@
+"""The contract of objectives: one term of the joint loss, with its head, and the view it is given."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+
+from sensorium.data.batch import Batch
+from sensorium.encoders.base import Tokens
+from sensorium.fusion.base import Fused
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A batch after the encoders.
+
+    Args:
+        tokens: by modality, aligned with the batch's rows; absent rows are masked and their values unspecified.
+        presence: (batch, modality) what each row has.
+    """
+
+    tokens: dict[str, Tokens]
+    presence: Bool[Tensor, "batch modality"]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss to minimise and its named parts, each a scalar."""
+
+    total: Float[Tensor, ""]
+    parts: dict[str, Float[Tensor, ""]]
+
+
+Fuse = Callable[[Encoded, Bool[Tensor, "batch modality"]], Fused]
+
+
+class View:
+    """What an objective may see of a batch: the hidden modalities are gone, rows without the needed ones are out.
+
+    Fusing is memoised within the step, also between objectives that see the same modalities.
+    """
+
+    def __init__(
+        self, encoded: Encoded, presence: Bool[Tensor, "batch modality"], fuse: Fuse, *,
+        names: tuple[str, ...] = (), hidden: frozenset[str] = frozenset(), needs: frozenset[str] = frozenset(),
+        memo: dict[tuple[int, frozenset[str], frozenset[str]], tuple[Tensor, Fused | None, Tensor]] | None = None,
+    ) -> None:
+        self.encoded = encoded
+        self.presence = presence
+        self._fuse = fuse
+        self._names = names
+        self._hidden = hidden
+        self._needs = needs
+        self._memo = {} if memo is None else memo
+
+    def restricted(self, hidden: frozenset[str], needs: frozenset[str]) -> View:
+        """The same batch for an objective with these hidden and needed modalities."""
+        return View(self.encoded, self.presence, self._fuse, names=self._names, hidden=hidden, needs=needs,
+                    memo=self._memo)
+
+    def allowed(self, presence: Bool[Tensor, "batch modality"]) -> Bool[Tensor, "batch modality"]:
+        """The presence without hidden modalities and with the needed ones; all False where a needed one is absent."""
+        if not self._hidden and not self._needs:
+            return presence
+        columns = {name: column for column, name in enumerate(self._names)}
+        allowed = presence.clone()
+        complete = torch.ones(len(presence), dtype=torch.bool, device=presence.device)
+        for name in self._needs:
+            allowed[:, columns[name]] = self.encoded.presence[:, columns[name]]
+            complete = complete & self.encoded.presence[:, columns[name]]
+        for name in self._hidden:
+            allowed[:, columns[name]] = False
+        return allowed & complete[:, None]
+
+    def fuse(self, presence: Bool[Tensor, "batch modality"] | None = None) -> tuple[Fused | None, Tensor]:
+        """Fuse a subset of what each row has; by default this step's sampled subset.
+
+        Returns:
+            The fused rows that have something the objective may see (None where no row has), and their positions in
+            the batch (int64).
+        """
+        chosen = self.presence if presence is None else presence
+        key = (id(chosen), self._hidden, self._needs)
+        if key not in self._memo:
+            allowed = self.allowed(chosen)
+            rows = allowed.any(dim=1).nonzero()[:, 0]
+            fused = None if len(rows) == 0 else self._fuse(_rows_of(self.encoded, rows), allowed[rows])
+            self._memo[key] = (chosen, fused, rows)
+        _, fused, rows = self._memo[key]
+        return fused, rows
+
+
+def _rows_of(encoded: Encoded, rows: Tensor) -> Encoded:
+    if len(rows) == len(encoded.presence):
+        return encoded
+    tokens = {name: Tokens(t.values[rows], t.mask[rows], None if t.span is None else t.span[rows])
+              for name, t in encoded.tokens.items()}
+    return Encoded(tokens, encoded.presence[rows])
+
+
+class Objective(nn.Module, ABC):
+    """One term of the joint loss.
+
+    Attributes:
+        name: how its loss is called in logs.
+        weight: its factor in the joint loss.
+        hidden: modalities it must never see as input.
+        needs: modalities that must be there.
+    """
+
+    hidden: frozenset[str] = frozenset()
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, name: str, weight: float) -> None:
+        super().__init__()
+        self.name = name
+        self.weight = weight
+
+    @abstractmethod
+    def forward(self, view: View, batch: Batch) -> Loss:
+        """The loss of a batch: a sum over labelled rows divided by their global number, exactly 0 where none are."""
+
+
+class Predictor(Objective, ABC):
+    """An objective that predicts a column: its head is linear on the fused vector."""
+
+    @abstractmethod
+    def outputs(self, fused: Fused) -> Float[Tensor, "batch output"]:
+        """Raw outputs: logits for classes, a standardised number for numbers."""
+
+    @abstractmethod
+    def losses(self, outputs: Float[Tensor, "batch output"], truth: Shaped[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        """Each row's loss; whatever stands for a row without a label is not counted."""
+
+    def forward(self, view: View, batch: Batch) -> Loss:
+        """The mean loss of this step's sampled subsets over the labelled rows."""
+        fused, rows = view.fuse()
+        target = batch.targets[self.name]
+        if fused is None:  # no row shows anything: a zero that still reaches every process and every weight
+            losses = sum((0.0 * parameter.sum() for parameter in self.parameters()), rows.new_zeros(())).expand(1)
+            total = mean_over_labelled(losses, torch.zeros_like(losses, dtype=torch.bool))
+        else:
+            losses = self.losses(self.outputs(fused).float(), target.values[rows])
+            total = mean_over_labelled(losses, target.mask[rows])
+        return Loss(total, {self.name: total})
+
+
+def mean_over_labelled(losses: Float[Tensor, "batch"], mask: Bool[Tensor, "batch"]) -> Float[Tensor, ""]:
+    """The sum over labelled rows over their number in all processes; exactly 0, but attached, where there are none.
+
+    With several processes the result is scaled by their number, since gradients are averaged over processes.
+    """
+    count = mask.sum().to(losses.dtype)
+    scale = 1.0
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(count)
+        scale = float(torch.distributed.get_world_size())
+    return torch.where(mask, losses, 0.0).sum() * scale / count.clamp(min=1.0)

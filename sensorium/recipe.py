@@ -1,0 +1,171 @@
+"""The recipe: the whole description of a run, validated, as a dataclass or a YAML file. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from sensorium.errors import RecipeError, unknown_name
+
+FUSION_NAMES = ("attention", "concat")
+ENCODER_NAMES = {
+    "text": ("transformer",),
+    "image": ("resnet",),
+    "audio": ("logmel",),
+    "table": ("features",),
+}
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are errors, values are validated, nothing changes afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataOptions(Section):
+    """What the user decided about the columns; everything left out is inferred.
+
+    Args:
+        targets: columns to predict.
+        inputs: the only columns that may be inputs; None for all.
+        ignore: columns to leave out.
+        kinds: column → text, image, audio, number, category or date.
+        modalities: new modality → the table columns it groups.
+        tasks: target → classify or regress.
+        weights: target → weight in the joint loss.
+        group: the column whose equal values stay together when rows are split.
+        settings: modality → settings of its kind (an image's height, width, channels, augmentation; a sound's rate …).
+    """
+
+    targets: tuple[str, ...] = ()
+    inputs: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
+    kinds: dict[str, str] = {}
+    modalities: dict[str, tuple[str, ...]] = {}
+    tasks: dict[str, str] = {}
+    weights: dict[str, float] = {}
+    group: str | None = None
+    settings: dict[str, dict[str, Any]] = {}
+
+
+class ModelOptions(Section):
+    """What the model is made of.
+
+    Args:
+        width: the common width of all tokens.
+        fusion: a name of sensorium.fusion.FUSIONS.
+        encoders: modality → a name of sensorium.encoders.ENCODERS for its kind; left out: the kind's first.
+    """
+
+    width: int = Field(default=96, ge=8, multiple_of=8)
+    fusion: str = "attention"
+    encoders: dict[str, str] = {}
+
+    @field_validator("fusion")
+    @classmethod
+    def _known_fusion(cls, name: str) -> str:
+        if name not in FUSION_NAMES:
+            raise ValueError(str(unknown_name("fusion", name, list(FUSION_NAMES))))
+        return name
+
+
+class TrainingOptions(Section):
+    """How the model is trained.
+
+    Args:
+        epochs: passes over the training rows; None: as many as make about 150,000 samples, 10 to 100.
+        minutes: a time budget that sets the epochs instead, refit included.
+        batch_size: rows a step.
+        learning_rate: AdamW's highest, after warm-up; decays to 0 along a cosine.
+        weight_decay: AdamW's, on matrices and kernels only.
+        warmup: share of the steps in which the learning rate rises.
+        clip: the largest norm of the joint gradient.
+        label_smoothing: of classify objectives.
+        balance: whether rare classes count as much as frequent ones (logit adjustment).
+        p_full: the probability that a row keeps all its modalities in a step; otherwise a random subset.
+        patience: epochs without a better validation loss before training stops; 0 = never.
+        refit: train once more on training and validation rows for the chosen number of steps; auto: up to 20,000 rows.
+        seed: of every draw.
+        workers: processes that decode media; None: one per core, at most 8.
+        memory_gb: decoded media kept in memory; None: a quarter of what is free.
+    """
+
+    epochs: int | None = Field(default=None, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
+    batch_size: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    clip: float = Field(default=1.0, gt=0)
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    balance: bool = False
+    p_full: float = Field(default=0.5, ge=0, le=1)
+    patience: int = Field(default=15, ge=0)
+    refit: Literal["auto", "always", "never"] = "auto"
+    seed: int = Field(default=0, ge=0)
+    workers: int | None = Field(default=None, ge=0)
+    memory_gb: float | None = Field(default=None, gt=0)
+
+
+class Recipe(Section):
+    """A run: the table, what its columns mean, the model and the training.
+
+    Args:
+        source: the table the model was trained on.
+        data: see DataOptions.
+        model: see ModelOptions.
+        training: see TrainingOptions.
+
+    Example:
+        >>> Recipe.from_yaml("model: {fusion: concat}").model.fusion
+        'concat'
+    """
+
+    source: str | None = None
+    data: DataOptions = DataOptions()
+    model: ModelOptions = ModelOptions()
+    training: TrainingOptions = TrainingOptions()
+
+    @classmethod
+    def from_yaml(cls, text: str, *, name: str = "recipe") -> Recipe:
+        """A recipe from YAML text. Raises RecipeError naming the field."""
+        try:
+            loaded = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"{name} is not YAML: {str(error).splitlines()[0]}") from error
+        if loaded is not None and not isinstance(loaded, dict):
+            raise RecipeError(f"{name}: expected sections data, model, training; found {str(loaded)[:40]!r}")
+        return cls.checked(loaded or {}, name=name)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recipe:
+        """A recipe from a YAML file."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"cannot read the recipe {str(path)!r}: {type(error).__name__}") from error
+        return cls.from_yaml(text, name=str(path))
+
+    @classmethod
+    def checked(cls, values: dict[str, Any], *, name: str = "recipe") -> Recipe:
+        """A recipe from plain values. Raises RecipeError naming the first wrong field."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            message = first["msg"].removeprefix("Value error, ")
+            raise RecipeError(f"{name}: {field}: {message} (found {str(first['input'])[:60]!r})") from error
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML, every value written out."""
+        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+    def changed(self, section: str, **values: Any) -> Recipe:
+        """A copy with some values of one section replaced and checked again; None values are left as they are."""
+        plain = self.model_dump(mode="json")
+        plain[section].update({key: value for key, value in values.items() if value is not None})
+        return Recipe.checked(plain)

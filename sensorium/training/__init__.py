@@ -1,0 +1,1 @@
+"""Training: an explicit loop, subset sampling, schedules, checkpoints."""

@@ -1,0 +1,73 @@
+"""What a person sees while a model is trained: lines and a progress bar, on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Console(Protocol):
+    """Where training speaks."""
+
+    def say(self, line: str) -> None:
+        """A line."""
+
+    def bar(self, what: str) -> _Bar:
+        """A progress bar as a context: gives a function (done, in all, text)."""
+
+
+class _Bar(Protocol):
+    def __enter__(self) -> Callable[[int, int, str], None]: ...
+
+    def __exit__(self, *error: object) -> bool | None: ...
+
+
+class Quiet:
+    """Says nothing."""
+
+    def say(self, line: str) -> None:
+        """Nothing."""
+
+    @contextmanager
+    def bar(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
+        """A bar that nobody sees."""
+        yield lambda done, total, text: None
+
+
+class Terminal:
+    """Speaks on standard error, with a live bar where that is a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console as RichConsole
+
+        self._rich = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, line: str) -> None:
+        """A line."""
+        self._rich.print(line, markup=False)
+
+    @contextmanager
+    def bar(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
+        """A bar with the time left; on a pipe a line every tenth instead."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        if not self._rich.is_terminal:
+            yield self._tenths(what)
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+                   TextColumn("{task.fields[text]}"), TimeRemainingColumn())
+        with Progress(*columns, console=self._rich, transient=True) as progress:
+            task = progress.add_task(what, total=None, text="")
+            yield lambda done, total, text: progress.update(task, completed=done, total=total, text=text)
+
+    def _tenths(self, what: str) -> Callable[[int, int, str], None]:
+        said = [0]
+
+        def update(done: int, total: int, text: str) -> None:
+            tenth = 10 * done // max(1, total)
+            if tenth > said[0]:
+                said[0] = tenth
+                self.say(f"{what}: {done}/{total} {text}")
+
+        return update

@@ -1,0 +1,296 @@
+"""Fit: from data to a trained, calibrated model."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.data.cells import cell_numbers
+from sensorium.data.kinds import AudioKind, ImageKind
+from sensorium.data.leak import find_leaks, refuse_leaks
+from sensorium.data.read import Data, default_memory, default_workers, read
+from sensorium.data.samples import Samples, decoded, group_numbers, measured, read_labels, split_words
+from sensorium.data.schema import Schema
+from sensorium.data.split import Splits, split_rows
+from sensorium.errors import DataError, ResumeError
+from sensorium.fusion.base import Fusion
+from sensorium.metrics.calibration import fit_temperature
+from sensorium.model import Model
+from sensorium.recipe import Recipe
+from sensorium.training.console import Console, Quiet, Terminal
+from sensorium.training.distributed import Device
+from sensorium.training.loop import Progress, make_optimizer, train, train_step
+from sensorium.training.plan import Plan, make_plan
+
+Rows = npt.NDArray[np.int64]
+REFIT_ROWS = 20_000
+SAFETY = 0.92
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data made ready for training: the decoded table and its splits."""
+
+    samples: Samples
+    splits: Splits
+    num_unlabelled: int
+    num_unreadable: int
+
+
+def fit(
+    data: Data | str | Path, recipe: Recipe | str | Path | None = None, *, out: str | Path | None = None,
+    resume: bool = False, allow_leak: bool = False, strict: bool = False, fusion: Fusion | None = None,
+    console: Console | None = None, progress: bool = True,
+    on_chosen: Callable[[Model, Prepared], None] | None = None,
+) -> Model:
+    """Train a model on a table, end to end.
+
+    The rows are split, the kinds measured and the cells decoded; the model is trained until the validation loss stops
+    falling; where the table is small it is then trained once more on training and validation rows for the chosen
+    number of steps; last its temperatures are fitted on the calibration rows, which nothing else has seen.
+
+    Args:
+        data: from `sensorium.read` with targets, or the path of a table, with the targets in the recipe.
+        recipe: a recipe or the path of one; its `data` section is replaced by the data's own options.
+        out: keep checkpoints in `<out>.training` so that a killed run can go on; the model itself is saved by
+            `Model.save`.
+        resume: go on from those checkpoints.
+        allow_leak: train although an input gives the target away.
+        strict: make the first unreadable cell an error.
+        fusion: a fusion object instead of the recipe's name.
+        console: where to speak; on standard error where None.
+        progress: whether to speak at all.
+        on_chosen: called with the model that validation chose, before the refit: the one to score on held-out rows.
+
+    Returns:
+        The model, in evaluation mode, on the CPU.
+
+    Raises:
+        DataError: the data cannot be used, or has a leak (LeakError).
+        ResumeError: the checkpoints belong to another run.
+
+    Example: sensorium.fit(sensorium.read("train.csv", targets="label")).save("runs/label")
+    """
+    started = time.monotonic()
+    console = console or (Terminal() if progress else Quiet())
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe() if recipe is None else Recipe.read(recipe)
+    if not isinstance(data, Data):
+        data = dataclasses.replace(read(data), options=recipe.data)
+    recipe = recipe.model_copy(update={"data": data.options, "source": data.table.source})
+    prepared = prepare(data, recipe, console=console, allow_leak=allow_leak, strict=strict)
+    checkpoints = _checkpoints(out, recipe, resume)
+    device = Device()
+    model = Model(prepared.samples.schema, recipe, fusion=fusion)
+    refits = recipe.training.refit == "always" or (
+        recipe.training.refit == "auto" and len(prepared.splits.train) <= REFIT_ROWS)
+    plan, deadlines = _schedule(model, prepared, device, console, refits, started)
+
+    splits = prepared.splits
+    with console.bar("training") as bar:
+        chosen = train(model, prepared.samples, splits.train, splits.validation, plan, device=device, report=bar,
+                       checkpoint=checkpoints and checkpoints / "choose.safetensors", deadline=deadlines[0])
+    if chosen.stopped == "finished" or not chosen.stopped.startswith("inter"):
+        console.say(f"training ended after {chosen.step} steps: {chosen.stopped}; best at step {chosen.best_step}")
+    calibrate(model, prepared.samples, splits.calibration)
+    _note_facts(model, prepared, chosen, device)
+    if on_chosen is not None:
+        on_chosen(model, prepared)
+    interrupted = chosen.stopped == "interrupted"
+    if refits and not interrupted and len(splits.validation):
+        again = _refit(model, prepared, chosen, plan, device, console, checkpoints, deadlines[1], fusion)
+        if again is not None:
+            model = again
+    elif interrupted:
+        console.say("interrupted: the best model so far is kept")
+    model.facts["seconds"] = round(time.monotonic() - started, 1)
+    model.to("cpu").eval()
+    if checkpoints is not None:
+        shutil.rmtree(checkpoints, ignore_errors=True) if not interrupted else None
+    return model
+
+
+def prepare(data: Data, recipe: Recipe, *, console: Console, allow_leak: bool, strict: bool) -> Prepared:
+    """Check, split, measure and decode."""
+    table, schema = data.table, data.schema
+    if not schema.targets:
+        raise DataError(f"no target given: name a column to predict (one of {', '.join(table.frame.columns)})")
+    if not allow_leak:
+        refuse_leaks(find_leaks(table, schema, seed=recipe.training.seed))
+    labelled = np.zeros(len(table), dtype=bool)
+    for target in schema.targets:
+        labelled |= read_labels(table, target).mask
+    shared = [cell_numbers(table, m) for m in schema.modalities if isinstance(m.kind, ImageKind | AudioKind)]
+    splits = split_rows(np.flatnonzero(labelled), groups=group_numbers(table, schema), shared=shared,
+                        named=split_words(table, schema), seed=recipe.training.seed)
+    schema = measured(table, schema, splits.train)
+    options = recipe.training
+    workers = default_workers() if options.workers is None else options.workers
+    memory = default_memory() if options.memory_gb is None else options.memory_gb * 2**30
+    samples = _decoded(data, schema, workers, memory, console)
+    if strict:
+        samples.refuse_unreadable()
+    _refuse_useless(samples, schema)
+    readable = samples.presence.any(axis=1)
+    kept = Splits(*(rows[readable[rows]] for rows in (splits.train, splits.validation, splits.calibration,
+                                                      splits.test)), splits.note)
+    if len(kept.train) == 0:
+        raise DataError("no training row has anything readable in it")
+    prepared = Prepared(samples, kept, int((~labelled).sum()), int((labelled & ~readable).sum()))
+    _say_data(prepared, console)
+    return prepared
+
+
+def _decoded(data: Data, schema: Schema, workers: int, memory: float, console: Console) -> Samples:
+    with console.bar("decoding") as bar:
+        return decoded(data.table, schema, workers=workers, memory_bytes=memory,
+                       progress=lambda name: lambda done, total: bar(done, total, name))
+
+
+def _refuse_useless(samples: Samples, schema: Schema) -> None:
+    """No modality may be without a single readable cell where that leaves nothing to learn from."""
+    if samples.presence.any():
+        return
+    found = samples.unreadable
+    first = f"; the first: {found[0]}" if found else ""
+    raise DataError(f"no usable modality: not one cell of {', '.join(schema.names)} is readable ({len(found)} "
+                    f"unreadable){first}")
+
+
+def _say_data(prepared: Prepared, console: Console) -> None:
+    samples, splits = prepared.samples, prepared.splits
+    console.say(f"rows: {len(splits.train)} training, {len(splits.validation)} validation, {len(splits.calibration)} "
+                f"calibration, {len(splits.test)} test; {splits.note}")
+    for note in samples.notes:
+        console.say(note)
+    if prepared.num_unlabelled:
+        console.say(f"{prepared.num_unlabelled} rows without a label are left out")
+    if prepared.num_unreadable:
+        console.say(f"{prepared.num_unreadable} rows in which nothing is readable are left out")
+    for place, name in enumerate(samples.schema.names):
+        missing = int((~samples.presence[:, place]).sum())
+        if missing:
+            console.say(f"{name}: missing in {missing} of {len(samples)} rows "
+                        f"({samples.cells[name].num_blank} blank)")
+    for cell in samples.unreadable[:5]:
+        console.say(f"unreadable: {cell}")
+    if len(samples.unreadable) > 5:
+        console.say(f"… and {len(samples.unreadable) - 5} more unreadable cells (sensorium inspect lists them)")
+
+
+def _checkpoints(out: str | Path | None, recipe: Recipe, resume: bool) -> Path | None:
+    """The folder of checkpoints, fresh or to go on from."""
+    if out is None:
+        if resume:
+            raise ResumeError("nothing to resume: no output folder is given")
+        return None
+    folder = Path(f"{str(out).rstrip('/')}.training")
+    described = folder / "recipe.yaml"
+    if resume:
+        if not described.exists():
+            raise ResumeError(f"nothing to resume: {str(folder)!r} has no checkpoints")
+        if described.read_text(encoding="utf-8") != recipe.to_yaml():
+            raise ResumeError(f"the checkpoints in {str(folder)!r} belong to another recipe (compare {described}); use "
+                              f"the same options, or start again without --resume")
+        return folder
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    described.write_text(recipe.to_yaml(), encoding="utf-8")
+    return folder
+
+
+def _schedule(
+    model: Model, prepared: Prepared, device: Device, console: Console, refits: bool, started: float,
+) -> tuple[Plan, tuple[float | None, float | None]]:
+    """The plan, an estimate said aloud, and the times by which training and refit must end (with a time budget)."""
+    options = model.recipe.training
+    step_seconds, epoch_seconds = _probe(model, prepared, device)
+    num_rows = len(prepared.splits.train)
+    passes = 2 if refits else 1
+    deadlines: tuple[float | None, float | None] = (None, None)
+    seconds = None
+    if options.minutes is not None:
+        end = started + 60.0 * options.minutes
+        seconds = SAFETY * max(1.0, end - time.monotonic()) / passes
+        now = time.monotonic()
+        deadlines = (now + seconds, now + passes * seconds)
+    plan = make_plan(num_rows, options, seconds=seconds, step_seconds=step_seconds, epoch_seconds=epoch_seconds)
+    expected = passes * (plan.num_steps * step_seconds + plan.num_epochs * epoch_seconds) / 60.0
+    console.say(f"model: {model.num_parameters():,} parameters; {plan.num_epochs} epochs of {plan.steps_per_epoch} steps"
+                f"{', then a refit' if refits else ''}: about {expected:.1f} minutes at most on {device.device} "
+                f"({1000 * step_seconds:.0f} ms a step)")
+    return plan, deadlines
+
+
+def _probe(model: Model, prepared: Prepared, device: Device) -> tuple[float, float]:
+    """Seconds of a step and of a validation, measured on a copy that is thrown away."""
+    trial = copy.deepcopy(model).to(device.device)
+    optimizer = make_optimizer(trial, trial.recipe.training)
+    rows = prepared.splits.train[: trial.recipe.training.batch_size]
+    times = []
+    for _ in range(4):
+        begun = time.monotonic()
+        float(train_step(trial, trial, optimizer, prepared.samples, rows, epoch=0, lr=0.0, device=device))
+        times.append(time.monotonic() - begun)
+    step = float(np.median(times[1:]))
+    return step, step * 0.4 * len(prepared.splits.validation) / max(1, len(rows))
+
+
+def _refit(
+    model: Model, prepared: Prepared, chosen: Progress, plan: Plan, device: Device, console: Console,
+    checkpoints: Path | None, deadline: float | None, fusion: Fusion | None,
+) -> Model | None:
+    """A fresh model trained on training and validation rows for the chosen number of steps; None if interrupted."""
+    splits = prepared.splits
+    rows = np.sort(np.concatenate([splits.train, splits.validation]))
+    again = Model(model.schema, model.recipe, fusion=copy.deepcopy(fusion))
+    steps = make_plan(len(rows), model.recipe.training).steps_per_epoch
+    with console.bar("refit on training and validation rows") as bar:
+        progress = train(again, prepared.samples, rows, np.zeros(0, dtype=np.int64),
+                         Plan(max(1, chosen.best_step), steps), device=device, report=bar,
+                         checkpoint=checkpoints and checkpoints / "refit.safetensors", deadline=deadline)
+    if progress.stopped == "interrupted":
+        console.say("interrupted: the model before the refit is kept")
+        return None
+    again.history, again.facts = model.history, model.facts
+    again.facts["refit"] = {"rows": len(rows), "steps": progress.step}
+    calibrate(again, prepared.samples, splits.calibration)
+    return again
+
+
+def calibrate(model: Model, samples: Samples, rows: Rows) -> None:
+    """Fit each class target's temperature on rows that the model was not trained on."""
+    everything = frozenset(model.schema.names)
+    if len(rows) == 0:
+        return
+    outputs = model.outputs(samples, rows, [everything], complete=False)
+    for target in model.schema.targets:
+        if target.task == "classify":
+            raw = outputs[target.name][everything]
+            kept = np.isfinite(raw).all(axis=1) & samples.labels[target.name].mask[rows]
+            truth = samples.labels[target.name].values[rows][kept].astype(np.int64)
+            model.temperatures[target.name] = fit_temperature(raw[kept], truth)
+
+
+def _note_facts(model: Model, prepared: Prepared, chosen: Progress, device: Device) -> None:
+    splits = prepared.splits
+    model.history = chosen.history
+    model.facts = {
+        "rows": {"training": len(splits.train), "validation": len(splits.validation),
+                 "calibration": len(splits.calibration), "test": len(splits.test),
+                 "unlabelled": prepared.num_unlabelled, "unreadable": prepared.num_unreadable},
+        "split": splits.note, "steps": chosen.step, "best_step": chosen.best_step, "stopped": chosen.stopped,
+        "parameters": model.num_parameters(), "device": str(device.device), "precision": device.precision,
+        "unreadable_cells": len(prepared.samples.unreadable),
+    }
+
+
+__all__ = ["Prepared", "fit", "prepare"]

@@ -1,0 +1,204 @@
+"""The training loop: every step written out, from rows to weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from sensorium.data.batch import Augmentation, make_batch, prefetch
+from sensorium.data.samples import Samples
+from sensorium.keyed import Draws
+from sensorium.model import Model
+from sensorium.recipe import TrainingOptions
+from sensorium.training.checkpoint import load_checkpoint, save_checkpoint
+from sensorium.training.distributed import Device
+from sensorium.training.plan import Plan, learning_rate
+from sensorium.training.subsets import sample_presence
+from sensorium.training.validation import validate
+
+Rows = npt.NDArray[np.int64]
+Report = Callable[[int, int, str], None]
+CHECKPOINT_SHARE = 0.05
+REPORT_STEPS = 10
+
+
+@dataclass
+class Progress:
+    """Where a training stands; all of it is in the checkpoint.
+
+    Args:
+        step: optimiser steps done.
+        done: share of the schedule done, in 0…1.
+        best_score: lowest validation loss so far.
+        best_step: the step it was reached at.
+        history: one dictionary an epoch.
+        seconds: time spent in the loop.
+        stopped: why the training ended; empty while it runs.
+    """
+
+    step: int = 0
+    done: float = 0.0
+    best_score: float = float("inf")
+    best_step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    stopped: str = ""
+
+
+def train(
+    model: Model, samples: Samples, rows: Rows, validation: Rows, plan: Plan, *, device: Device, report: Report,
+    checkpoint: Path | None = None, deadline: float | None = None,
+) -> Progress:
+    """Train a model in place; it ends with the weights of the best validation, or the last ones without validation.
+
+    Args:
+        model: freshly made, or anything to continue from.
+        samples: the decoded table.
+        rows: the training rows.
+        validation: rows that choose the best step; none: the last step is kept.
+        plan: how many steps.
+        device: where to compute, and how many processes share a step.
+        report: called with (steps done, steps in all, text).
+        checkpoint: a file to write to, and to continue from where it exists.
+        deadline: a time.monotonic() by which to end; the schedule is shortened to meet it.
+    """
+    options = model.recipe.training
+    model.to(device.device)
+    optimizer = make_optimizer(model, options)
+    progress, best = Progress(), None
+    if checkpoint is not None and checkpoint.exists():
+        best, facts = load_checkpoint(checkpoint, model, optimizer)
+        progress = Progress(**facts)
+    wrapped = device.wrap(model)
+    losses: list[Tensor] = []
+    written = [time.monotonic(), 0.0]
+    started = time.monotonic() - progress.seconds
+    rate = (1.0 - progress.done) / max(1, plan.num_steps - progress.step)
+    try:
+        while not progress.stopped:
+            epoch, place = divmod(progress.step, plan.steps_per_epoch)
+            order = _order(rows, options.seed, epoch) if place == 0 or not losses else order
+            batches = np.array_split(order, plan.steps_per_epoch)
+            if place + 1 < len(batches):
+                prefetch(samples, batches[place + 1])
+            losses.append(train_step(wrapped, model, optimizer, samples, batches[place], epoch=epoch,
+                                     lr=learning_rate(progress.done, options), device=device))
+            progress.step += 1
+            progress.done = min(1.0, progress.done + rate)
+            progress.seconds = time.monotonic() - started
+            finished = progress.done >= 1.0 - 1e-9 or (deadline is not None and time.monotonic() > deadline)
+            if progress.step % REPORT_STEPS == 0 or finished:
+                report(progress.step, round(progress.step / progress.done), _said(losses, len(rows), plan, progress))
+            if place + 1 < plan.steps_per_epoch and not finished:
+                continue
+            best = _end_epoch(model, samples, validation, progress, losses, best, epoch)
+            losses = []
+            progress.stopped = _why_stop(progress, options, plan, finished)
+            if deadline is not None:
+                rate = _rate_to_deadline(progress, deadline)
+            if checkpoint is not None and device.is_main and _due(written, bool(progress.stopped)):
+                begun = time.monotonic()
+                save_checkpoint(checkpoint, model, optimizer, best, asdict(progress))
+                written[:] = [time.monotonic(), time.monotonic() - begun]
+    except KeyboardInterrupt:
+        progress.stopped = "interrupted"
+    if best is not None:
+        model.load_state_dict(best)
+    return progress
+
+
+def train_step(
+    wrapped: nn.Module, model: Model, optimizer: torch.optim.Optimizer, samples: Samples, rows: Rows, *, epoch: int,
+    lr: float, device: Device,
+) -> Tensor:
+    """One optimiser step on some rows; returns the detached joint loss.
+
+    Args:
+        wrapped: the model as the device wraps it for several processes.
+        model: the model itself.
+        optimizer: over the model's parameters.
+        samples: the decoded table.
+        rows: the step's rows, of which this process takes its share.
+        epoch: keys augmentation and subsets.
+        lr: this step's learning rate.
+        device: where to compute.
+    """
+    options = model.recipe.training
+    mine = device.share(rows)
+    batch = make_batch(samples, mine, Augmentation(options.seed, epoch)).to(device.device)
+    drawn = sample_presence(samples.presence[mine], Draws(options.seed, epoch, mine), p_full=options.p_full)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    model.train()
+    with device.autocast():
+        loss = wrapped(batch, torch.from_numpy(drawn).to(device.device))
+    optimizer.zero_grad(set_to_none=True)
+    device.backward(loss.total)
+    nn.utils.clip_grad_norm_(model.parameters(), options.clip, foreach=True)
+    optimizer.step()
+    detached: Tensor = loss.total.detach()
+    return detached
+
+
+def make_optimizer(model: nn.Module, options: TrainingOptions) -> torch.optim.AdamW:
+    """AdamW; weight decay on matrices and kernels only, not on norms, biases and positions."""
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
+    plain = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
+    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=options.learning_rate, foreach=True)
+
+
+def _order(rows: Rows, seed: int, epoch: int) -> Rows:
+    return rows[Draws(seed, epoch, rows).order("order")]
+
+
+def _said(losses: list[Tensor], num_rows: int, plan: Plan, progress: Progress) -> str:
+    samples = progress.step * num_rows / plan.steps_per_epoch
+    return f"loss {float(losses[-1]):.3f}, {samples / max(1e-9, progress.seconds):.0f} samples/s"
+
+
+def _end_epoch(
+    model: Model, samples: Samples, validation: Rows, progress: Progress, losses: list[Tensor],
+    best: dict[str, Tensor] | None, epoch: int,
+) -> dict[str, Tensor] | None:
+    """Validate, write the epoch down, keep the weights where they are the best so far."""
+    entry: dict[str, Any] = {"epoch": epoch + 1, "step": progress.step,
+                             "training_loss": float(torch.stack(losses).mean()),
+                             "seconds": round(progress.seconds, 2)}
+    if len(validation):
+        result = validate(model, samples, validation)
+        entry |= {"validation_loss": result.loss, "scores": result.scores}
+        if result.loss < progress.best_score:
+            progress.best_score, progress.best_step = result.loss, progress.step
+            best = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    else:
+        progress.best_step = progress.step
+    progress.history.append(entry)
+    return best
+
+
+def _why_stop(progress: Progress, options: TrainingOptions, plan: Plan, finished: bool) -> str:
+    patience = options.patience * plan.steps_per_epoch
+    if patience and np.isfinite(progress.best_score) and progress.step - progress.best_step >= patience:
+        return f"no better validation loss for {options.patience} epochs"
+    return "finished" if finished else ""
+
+
+def _rate_to_deadline(progress: Progress, deadline: float) -> float:
+    """Schedule per step such that it ends at the deadline, at the speed seen so far."""
+    left = max(0.0, deadline - time.monotonic())
+    steps_left = max(1.0, left * progress.step / max(1e-9, progress.seconds))
+    return (1.0 - progress.done) / steps_left
+
+
+def _due(written: list[float], last: bool) -> bool:
+    """Whether a checkpoint is due: always at the end, else when writing takes no more than a twentieth of the time."""
+    return last or written[1] < CHECKPOINT_SHARE * (time.monotonic() - written[0])

@@ -1,0 +1,70 @@
+"""What training looks at between epochs: the validation loss that stops it, and each modality's own score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.answers import predictions
+from sensorium.data.samples import Samples
+from sensorium.data.schema import Target
+from sensorium.metrics.calibration import fit_temperature
+from sensorium.metrics.classification import accuracy, balanced_accuracy, log_loss
+from sensorium.metrics.regression import r2
+from sensorium.model import Model
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A validation.
+
+    Args:
+        loss: Σ_k weight_k · loss_k with whatever each row has: log-loss at the best temperature (so that being too sure,
+            which calibration mends, does not count), or half the squared error of standardised numbers.
+        scores: target → subset ("all" or a modality) → accuracy (balanced where asked for) or R².
+    """
+
+    loss: float
+    scores: dict[str, dict[str, float]]
+
+
+def validate(model: Model, samples: Samples, rows: npt.NDArray[np.int64]) -> Validation:
+    """Score some rows with all their modalities, and with each modality alone."""
+    everything = frozenset(model.schema.names)
+    singles = [frozenset({name}) for name in model.schema.names] if len(model.schema.names) > 1 else []
+    outputs = model.outputs(samples, rows, [everything, *singles], complete=False)
+    balance = model.recipe.training.balance
+    total = 0.0
+    scores: dict[str, dict[str, float]] = {}
+    for target in model.schema.targets:
+        labels = samples.labels[target.name]
+        scores[target.name] = {}
+        for subset in [everything, *singles]:
+            raw = outputs[target.name][subset]
+            kept = np.isfinite(raw).all(axis=1) & labels.mask[rows]
+            if not kept.any():
+                continue
+            loss, score = _score(target, raw[kept], labels.values[rows][kept], balance)
+            scores[target.name]["all" if subset == everything else next(iter(subset))] = score
+            if subset == everything:
+                total += target.weight * loss
+    return Validation(total, scores)
+
+
+def _score(target: Target, raw: npt.NDArray[np.float64], truth: npt.NDArray[np.generic], balance: bool) -> tuple[float, float]:
+    if target.task == "regress":
+        numbers = predictions(target, raw, temperature=1.0, balance=balance)[:, 0]
+        error = (numbers - truth.astype(np.float64)) / target.std
+        return float(0.5 * np.mean(error**2)), float(np.asarray(r2(truth.astype(np.float64), numbers)))
+    classes = truth.astype(np.int64)
+    probabilities = predictions(target, raw, temperature=fit_temperature(raw, classes), balance=balance)
+    weights = _class_weights(classes, len(target.classes)) if balance else None
+    loss = float(np.asarray(log_loss(classes, probabilities, weights)))
+    return loss, float(np.asarray((balanced_accuracy if balance else accuracy)(classes, probabilities)))
+
+
+def _class_weights(truth: npt.NDArray[np.int64], num_classes: int) -> npt.NDArray[np.float64]:
+    counts = np.bincount(truth, minlength=num_classes)
+    return 1.0 / np.maximum(1, counts)[truth]

@@ -1,0 +1,87 @@
+"""LogMelEncoder: padding and rows never matter, loudness does not either, spans are seconds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sensorium.data.kinds.audio import AudioKind
+from sensorium.data.kinds.base import Inputs
+from sensorium.encoders.audio import LogMel, LogMelEncoder, stretch
+
+
+def _sounds(rate: int, seconds: tuple[float, ...]) -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [generator.standard_normal(max(1, int(rate * s))).astype(np.float32) for s in seconds]
+
+
+@pytest.mark.parametrize(("rate", "longest"), [(4000, 0.1), (8000, 1.5), (16000, 10.0)])
+def test_padding_and_other_rows_change_nothing(rate: int, longest: float) -> None:
+    kind = AudioKind(rate=rate, max_seconds=longest)
+    encoder = LogMelEncoder.build(kind, 32)
+    sounds = _sounds(rate, (longest, 0.1, longest / 2, longest / 3))
+    together = encoder(kind.collate(sounds))
+    for row, sound in enumerate(sounds):
+        alone = encoder(kind.collate([sound]))
+        torch.testing.assert_close(alone.values[0], together.values[row], atol=1e-5, rtol=1e-5)
+
+
+def test_what_lies_behind_the_end_is_never_read() -> None:
+    kind = AudioKind(rate=8000, max_seconds=1.0)
+    encoder = LogMelEncoder.build(kind, 32)
+    inputs = kind.collate(_sounds(8000, (1.0, 0.4)))
+    assert inputs.mask is not None
+    poisoned = Inputs(torch.where(inputs.mask, inputs.values, torch.nan), inputs.mask)
+    assert torch.equal(encoder(poisoned).values, encoder(inputs).values)
+    encoder(poisoned).values.sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
+
+
+def test_one_sample_and_silence_are_finite() -> None:
+    kind = AudioKind(rate=8000, max_seconds=1.0)
+    inputs = kind.collate([np.ones(1, np.float32), np.zeros(4000, np.float32)])
+    assert LogMelEncoder.build(kind, 16)(inputs).values.isfinite().all()
+
+
+def test_a_louder_sound_is_the_same_sound() -> None:
+    kind = AudioKind(rate=8000, max_seconds=1.0)
+    encoder = LogMelEncoder.build(kind, 16)
+    (sound,) = _sounds(8000, (0.5,))
+    quiet, loud = encoder(kind.collate([0.05 * sound])).values, encoder(kind.collate([0.8 * sound])).values
+    torch.testing.assert_close(quiet, loud, atol=1e-3, rtol=1e-3)
+
+
+def test_each_band_has_mean_zero_and_a_tone_lands_in_its_band() -> None:
+    rate = 8000
+    time = torch.arange(rate) / rate
+    sound = torch.where(time < 0.5, torch.sin(2 * torch.pi * 500 * time), torch.sin(2 * torch.pi * 2500 * time))
+    frames, num_frames = LogMel(rate, 40)(sound[None], torch.ones(1, rate, dtype=torch.bool))
+    assert num_frames.tolist() == [100]
+    torch.testing.assert_close(frames[0, :100].mean(dim=0), torch.zeros(40), atol=1e-5, rtol=0.0)
+    assert frames[0, 20].argmax() < frames[0, 80].argmax()
+
+
+def test_stretch_is_linear_interpolation_up_and_averaging_down() -> None:
+    ramp = torch.arange(6.0)[None, :, None]
+    assert torch.allclose(stretch(ramp, torch.tensor([6]), 6), ramp)
+    down = stretch(ramp, torch.tensor([6]), 2)[0, :, 0]
+    assert torch.allclose(down, torch.tensor([1.0, 4.0]), atol=0.3)
+    up = stretch(ramp, torch.tensor([3]), 12)[0, :, 0]  # only frames 0, 1, 2 are real
+    assert up[0] == 0.0 and up[-1] == 2.0 and torch.all(up.diff() >= 0)
+
+
+def test_spans_are_equal_parts_in_seconds() -> None:
+    kind = AudioKind(rate=8000, max_seconds=1.0)
+    span = LogMelEncoder.build(kind, 16)(kind.collate(_sounds(8000, (1.0, 0.25)))).span
+    assert span is not None and span[:, 0, 0].tolist() == [0.0, 0.0]
+    assert span[:, -1, 1].tolist() == [1.0, 0.25]
+    assert torch.equal(span[:, 1:, 0], span[:, :-1, 1])
+
+
+def test_every_parameter_gets_a_gradient_and_filters_are_saved() -> None:
+    kind = AudioKind(rate=8000, max_seconds=1.0)
+    encoder = LogMelEncoder.build(kind, 32)
+    encoder(kind.collate(_sounds(8000, (1.0, 0.4)))).values.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
+    assert {"logmel.filters", "logmel.window"} <= set(encoder.state_dict())
