@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sensorium.data.schema import Schema, Target
 from sensorium.metrics.calibration import apply_temperature
-from sensorium.evaluation.contribution import shapley, shapley_by_permutations
+from sensorium.metrics.contribution import shapley, shapley_by_permutations
 
 Floats = npt.NDArray[np.float64]
 Names = frozenset[str]

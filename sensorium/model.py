@@ -213,18 +213,19 @@ class Model(nn.Module):
         return answers[0] if isinstance(rows, Mapping) else answers
 
     def answers(
-        self, samples: Samples, *, modalities: Collection[str] | None = None, explain: bool = False,
+        self, samples: Samples, *, rows: npt.NDArray[np.int64] | None = None,
+        modalities: Collection[str] | None = None, explain: bool = False,
     ) -> list[dict[str, Answer]]:
-        """One dictionary target → Answer for every row of a decoded table."""
+        """One dictionary target → Answer for every row (or those given by number) of a decoded table."""
         allowed = self._columns(modalities).numpy()
         usable = frozenset(name for name, kept in zip(self.schema.names, allowed, strict=True) if kept)
-        rows = np.arange(len(samples))
+        chosen = np.arange(len(samples)) if rows is None else rows
 
         def outputs(subsets: Sequence[Subset]) -> dict[str, dict[Subset, npt.NDArray[np.float64]]]:
-            found = self.outputs(samples, rows, list({subset & usable for subset in subsets}), complete=False)
+            found = self.outputs(samples, chosen, list({subset & usable for subset in subsets}), complete=False)
             return {target: {subset: values[subset & usable] for subset in subsets} for target, values in found.items()}
 
-        return make_answers(outputs, self.schema, samples.presence & allowed, temperatures=self.temperatures,
+        return make_answers(outputs, self.schema, samples.presence[chosen] & allowed, temperatures=self.temperatures,
                             balance=self.recipe.training.balance, explain=explain)
 
     def embed(

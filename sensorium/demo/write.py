@@ -129,7 +129,7 @@ def _write_split(folder: Path, plan: Plan, split: Split, count: int, seed: int) 
     """Writes one table and its media; returns how many rows the Bayes classifier gets right."""
     names = [name for modality in plan.modalities for name in COLUMNS[modality]]
     right = 0
-    with open(folder / f"{split}.csv", "w", newline="", encoding="utf-8") as file:
+    with (folder / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*names, TARGET])
         for scenes in _chunks(plan, split, count, seed):

@@ -40,7 +40,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    with open(path, encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -103,7 +103,8 @@ def test_closed_forms_of_the_named_plans() -> None:
     redundant, xor = PLANS["redundant"], PLANS["xor"]
     assert ceiling(redundant, ["image"]) == pytest.approx(0.8)
     assert ceiling(redundant, ["image", "sound", "caption"]) == pytest.approx(0.8**3 + 3 * 0.8**2 * 0.2)
-    assert ceiling(xor, ["image"]) == pytest.approx(0.5) and ceiling(xor, ["sound"]) == pytest.approx(0.5)
+    assert ceiling(xor, ["image"]) == pytest.approx(0.5)
+    assert ceiling(xor, ["sound"]) == pytest.approx(0.5)
     assert ceiling(xor, ["image", "sound"]) == pytest.approx(0.98**2 + 0.02**2)
     clean = with_noise(xor, wrong=0.0, hidden=0.0)
     told = [information(clean, subset) for subset in (["image"], ["sound"], ["image", "sound"])]
@@ -206,7 +207,8 @@ def test_files_are_readable_and_sized_as_said(world: World) -> None:
     from PIL import Image
 
     rows = read_table(world.train) + read_table(world.test)
-    assert len(rows) == 80 and list(rows[0]) == [*itertools.chain(*world.columns.values()), world.target]
+    assert len(rows) == 80
+    assert list(rows[0]) == [*itertools.chain(*world.columns.values()), world.target]
     named = {row[column] for row in rows for column in ("image", "sound")} - {""}
     written = {p.relative_to(world.folder).as_posix() for p in world.folder.glob("*/*")}
     assert named == written, "every file is named once; a missing cell has none"
@@ -217,7 +219,9 @@ def test_files_are_readable_and_sized_as_said(world: World) -> None:
                 assert (picture.size, picture.mode) == ((32, 32), "RGB")
         if row["sound"]:
             waveform, rate = soundfile.read(world.folder / row["sound"])
-            assert rate == 8000 and waveform.shape == (3600,) and 0.05 < np.abs(waveform).max() < 1.0
+            assert rate == 8000
+            assert waveform.shape == (3600,)
+            assert 0.05 < np.abs(waveform).max() < 1.0
         for name in ("hour", "temperature"):
             assert row[name] == "" or -5 < float(row[name]) < 35
 
@@ -233,11 +237,15 @@ def test_nothing_names_the_label(world: World) -> None:
 
 def test_world_json_and_readme_tell_the_truth(world: World) -> None:
     told = json.loads((world.folder / "world.json").read_text())
-    assert told["synthetic"] is True and told["ceilings"] == ceilings(SCENES) and told["seed"] == 3
-    assert told["best_single"] == world.best_single == world.ceilings["caption"] and world.full > 0.9
+    assert told["synthetic"] is True
+    assert told["ceilings"] == ceilings(SCENES)
+    assert told["seed"] == 3
+    assert told["best_single"] == world.best_single == world.ceilings["caption"]
+    assert world.full > 0.9
     assert 0.7 < told["test_optimum"] <= 1.0
     readme = (world.folder / "README.md").read_text()
-    assert "synthetic" in readme.splitlines()[0] and f"| {world.full:.3f} |" in readme
+    assert "synthetic" in readme.splitlines()[0]
+    assert f"| {world.full:.3f} |" in readme
 
 
 def test_a_world_with_two_modalities_has_their_columns_only(tmp_path: Path) -> None:

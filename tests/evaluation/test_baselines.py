@@ -57,7 +57,8 @@ def test_two_modalities_beat_one_and_sets_are_named() -> None:
     assert [(result.method, result.features) for result in found] == [
         ("prior", ""), ("linear", "both"), ("boosting", "both"), ("linear", "photo"), ("boosting", "photo")]
     scores = [accuracy(test.truth, result.prediction) for result in found]
-    assert scores[1] > scores[3] + 0.05 and scores[2] > scores[4] + 0.05
+    assert scores[1] > scores[3] + 0.05
+    assert scores[2] > scores[4] + 0.05
 
 
 def test_finds_planted_values() -> None:
@@ -109,7 +110,8 @@ def test_wide_blocks_and_many_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     features = _classes(width=80, strength=0.4)
     _, test = _split(features)
     columns, test_columns = baselines._linear_columns(*_split(features), 3, 0)
-    assert columns.shape == (400, 40) and test_columns.shape == (200, 40)
+    assert columns.shape == (400, 40)
+    assert test_columns.shape == (200, 40)
     columns, _ = baselines._boosting_columns(*_split(features), 0)
     assert columns.shape == (400, 2 * baselines.WIDE)
     found = _run(features)
@@ -183,7 +185,8 @@ def test_folds_keep_groups_together() -> None:
         assert len(folds) == num_folds
         whole = num_groups >= (10 if most == 1 else 3)
         for held in folds:
-            assert held.any() and not held.all()
+            assert held.any()
+            assert not held.all()
             shares = np.array([held[groups == name].mean() for name in range(num_groups)])
             assert np.isin(shares, [0, 1]).all() == whole
         if num_folds > 1:
@@ -214,8 +217,8 @@ def test_wrong_arguments_are_named() -> None:
         run_baselines({"plain": features}, {}, "classify")
     with pytest.raises(DataError, match="differ in blocks or widths"):
         run_baselines({"plain": features}, {"plain": features.only(["photo"])}, "classify")
+    unlabelled = Features(features.blocks, np.full(30, -1))
     with pytest.raises(DataError, match="with a label, found none"):
-        unlabelled = Features(features.blocks, np.full(30, -1))
         run_baselines({"plain": unlabelled}, {"plain": features}, "classify")
     with pytest.raises(DataError, match=r"features of 'photo': expected \(2, feature\), found \(3, 1\)"):
         Features({"photo": np.zeros((3, 1))}, np.zeros(2))

@@ -79,7 +79,9 @@ def test_perfect_and_reversed_predictions() -> None:
     assert [CLASSIFICATION[name](truth, perfect) for name in
             ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "log_loss", "ece")] == [1, 1, 1, 1, 0, 0]
     wrong = 1 - perfect
-    assert accuracy(truth, wrong) == 0 and auroc(truth, wrong) == 0 and ece(truth, wrong) == 1
+    assert accuracy(truth, wrong) == 0
+    assert auroc(truth, wrong) == 0
+    assert ece(truth, wrong) == 1
     assert log_loss(truth, wrong) == pytest.approx(-np.log(1e-15))
 
 

@@ -43,8 +43,10 @@ def test_a_weight_is_a_repetition(name: str) -> None:
 
 def test_closed_forms() -> None:
     truth = np.array([1.0, 2.0, 3.0, 6.0])
-    assert mae(truth, truth + 2) == 2 and rmse(truth, truth - 2) == 2
-    assert r2(truth, truth) == 1 and r2(truth, np.full(4, truth.mean())) == pytest.approx(0, abs=1e-12)
+    assert mae(truth, truth + 2) == 2
+    assert rmse(truth, truth - 2) == 2
+    assert r2(truth, truth) == 1
+    assert r2(truth, np.full(4, truth.mean())) == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e6 / 3])
@@ -52,7 +54,8 @@ def test_r2_of_a_constant_truth_is_undefined(constant: float) -> None:
     assert np.isnan(r2(np.full(7, constant), np.arange(7.0)))
     varied = np.array([constant, constant + 1, constant + 3])
     found = np.asarray(r2(varied, np.zeros(3), np.array([[3, 0, 0], [1, 1, 1]])))
-    assert np.isnan(found[0]) and not np.isnan(found[1])
+    assert np.isnan(found[0])
+    assert not np.isnan(found[1])
 
 
 def test_a_constant_added_to_both_changes_nothing() -> None:

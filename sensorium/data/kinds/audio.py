@@ -168,13 +168,15 @@ def _noise(draws: Draws, num_samples: int) -> Tensor:
     """(row, sample) uniform white noise of power 1; a sample's value does not depend on how many are asked for."""
     import torch
 
-    bits = draws.bits("audio/noise", -(-num_samples // 4)).astype("<u8").view("<i2")[:, :num_samples]
+    bits = draws.bits("audio/noise", -(-num_samples // 4)).astype("<u8", copy=False).view("<i2")[:, :num_samples]
     return torch.from_numpy(bits.astype(np.float32)).mul_(3.0**0.5 / 32768.0)
 
 
 def _loudness(sounds: Tensor, mask: Tensor) -> Tensor:
     """(row, 1) root mean square over the real samples; tiny for silence, never 0."""
-    power = (sounds * mask).square().sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)
+    import torch
+
+    power = torch.where(mask, sounds, 0.0).square().sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)
     return (power + 1e-10).sqrt()
 
 

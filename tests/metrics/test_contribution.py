@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sensorium.errors import DataError
-from sensorium.evaluation.contribution import shapley, shapley_by_permutations
+from sensorium.metrics.contribution import shapley, shapley_by_permutations
 
 Subset = frozenset[str]
 PLAYERS = ("photo", "note", "sound", "table")

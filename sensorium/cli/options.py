@@ -1,0 +1,45 @@
+"""Options that several verbs share, and how their words become values."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from sensorium.errors import RecipeError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output; all else on standard "
+                                                   "error.")]
+Inputs = Annotated[list[str] | None, typer.Option("--inputs", help="The only columns that may be inputs: a,b.")]
+Ignore = Annotated[list[str] | None, typer.Option("--ignore", help="Columns to leave out: a,b.")]
+Kinds = Annotated[list[str] | None, typer.Option(
+    "--kind", help="What a column is: note=text (text, image, audio, number, category, date).")]
+Groups = Annotated[list[str] | None, typer.Option(
+    "--modality", help="Table columns as a modality of their own: vitals=hr,bp.")]
+Group = Annotated[str | None, typer.Option(
+    "--group", help="The column whose equal values stay together when rows are split: a speaker, a patient.")]
+Tasks = Annotated[list[str] | None, typer.Option("--task", help="A target's task: age=regress (classify, regress).")]
+
+
+def listed(values: list[str] | None) -> tuple[str, ...]:
+    """Comma-separated words of repeated options."""
+    return tuple(word.strip() for value in values or () for word in value.split(",") if word.strip())
+
+
+def pairs(values: list[str] | None, option: str, example: str) -> dict[str, str]:
+    """name=value options as a dictionary."""
+    found = {}
+    for value in values or ():
+        name, sign, right = value.partition("=")
+        if not sign or not name.strip() or not right.strip():
+            raise RecipeError(f"{option} {value!r}: expected {example}")
+        found[name.strip()] = right.strip()
+    return found
+
+
+def print_json(values: Any) -> None:
+    """One JSON object on standard output."""
+    json.dump(values, sys.stdout, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write("\n")

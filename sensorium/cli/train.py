@@ -1,0 +1,116 @@
+"""`sensorium train`: from a table to a trained, evaluated, explained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sensorium.cli.options import Group, Groups, Ignore, Inputs, Json, Kinds, Tasks, listed, pairs, print_json
+
+if TYPE_CHECKING:
+    from sensorium.recipe import Recipe
+
+
+def train(
+    table: Annotated[Path | None, typer.Argument(
+        help="A CSV, TSV, Parquet or JSONL file, or a folder of class folders; may stand in the recipe.")] = None,
+    target: Annotated[list[str] | None, typer.Option("--target", help="Columns to predict: a,b.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The model folder to write; runs/<table> by default.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A recipe (YAML); options given here override it.")] = None,
+    inputs: Inputs = None,
+    ignore: Ignore = None,
+    kind: Kinds = None,
+    modality: Groups = None,
+    group: Group = None,
+    task: Tasks = None,
+    weight: Annotated[list[str] | None, typer.Option(help="A target's weight in the joint loss: age=0.5.")] = None,
+    fusion: Annotated[str | None, typer.Option(help="How modalities are fused: attention, concat.")] = None,
+    width: Annotated[int | None, typer.Option(help="The common width of all tokens.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the rows; by default as the table's size asks.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="A time budget instead of epochs, refit included.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="AdamW's highest learning rate.")] = None,
+    balance: Annotated[bool | None, typer.Option("--balance/--no-balance",
+                                                 help="Let rare classes count as much as frequent ones.")] = None,
+    refit: Annotated[str | None, typer.Option(help="Train once more on training and validation rows: auto, always, "
+                                                   "never.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of every draw.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that decode media.")] = None,
+    memory_gb: Annotated[float | None, typer.Option("--memory", help="Gigabytes of decoded media to keep.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed run stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model folder that is there.")] = False,
+    allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Train although an input gives the target "
+                                                                  "away.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Make the first unreadable cell an error.")] = False,
+    json: Json = False,
+) -> None:
+    """Train one model over all columns of a table, and write a report.
+
+    Example: [bold]sensorium train photos.csv --target species --out runs/species[/bold]
+    """
+    from sensorium.errors import DataError
+    from sensorium.recipe import Recipe
+
+    chosen = Recipe.read(recipe) if recipe is not None else Recipe()
+    weights = {name: _number(value, name) for name, value in pairs(weight, "--weight", "age=0.5").items()}
+    chosen = chosen.changed(
+        "data", targets=listed(target) or None, inputs=listed(inputs) or None, ignore=listed(ignore) or None,
+        kinds=pairs(kind, "--kind", "note=text") or None, group=group, tasks=pairs(task, "--task", "age=regress") or None,
+        modalities={name: listed([members]) for name, members in pairs(modality, "--modality", "vitals=hr,bp").items()}
+        or None, weights=weights or None)
+    chosen = chosen.changed("model", fusion=fusion, width=width)
+    chosen = chosen.changed("training", epochs=epochs, minutes=minutes, batch_size=batch_size, balance=balance,
+                            learning_rate=learning_rate, refit=refit, seed=seed, workers=workers, memory_gb=memory_gb)
+    source = table if table is not None else chosen.source
+    if source is None:
+        raise DataError("no table given: name a file, a folder of class folders, or a recipe with a source")
+    folder = out or Path("runs") / Path(source).resolve().stem
+    run(str(source), chosen, folder, resume=resume, overwrite=overwrite, allow_leak=allow_leak, strict=strict, json=json)
+
+
+def run(
+    source: str, recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool, allow_leak: bool, strict: bool,
+    json: bool,
+) -> None:
+    """Train, evaluate on held-out rows, write the model folder with its report."""
+    from sensorium.data.read import Data
+    from sensorium.data.table import read_table
+    from sensorium.errors import RecipeError
+    from sensorium.evaluation.held_out import HeldOut
+    from sensorium.folder import refuse_taken
+    from sensorium.training.console import Terminal
+    from sensorium.training.fit import fit
+
+    refuse_taken(folder, overwrite=overwrite)
+    console = Terminal()
+    data = Data(read_table(source), recipe.data)
+    for line in str(data).splitlines():
+        console.say(line)
+    held_out = HeldOut(console)
+    model = fit(data, recipe, out=folder, resume=resume, allow_leak=allow_leak, strict=strict, console=console,
+                on_chosen=held_out.evaluate)
+    if held_out.evaluation is None:
+        raise RecipeError("there were no held-out rows to score")
+    report = held_out.report(model, title=folder.name)
+    saved = model.save(folder, report=report, overwrite=overwrite)
+    for line in held_out.lines():
+        console.say(line)
+    console.say(f"model: {saved}\nreport: {saved / 'report.html'}")
+    if json:
+        print_json({"model": str(saved), "report": str(saved / "report.html"), "facts": _plain(model.facts),
+                    "held_out": held_out.evaluation.to_json()})
+
+
+def _plain(facts: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if key != "held_out"}
+
+
+def _number(text: str, name: str) -> float:
+    from sensorium.errors import RecipeError
+
+    try:
+        return float(text)
+    except ValueError as error:
+        raise RecipeError(f"--weight {name}={text}: expected a number") from error

@@ -1,0 +1,62 @@
+"""What training says about its own held-out rows: scored by the model that validation chose, before the refit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sensorium.errors import DataError
+from sensorium.evaluation.evaluate import Evaluation, evaluate
+from sensorium.evaluation.report import write_report
+from sensorium.evaluation.words import score_lines
+from sensorium.model import Model
+from sensorium.training.console import Console
+from sensorium.training.fit import Prepared
+
+
+class HeldOut:
+    """Scores a freshly chosen model on the rows it was not trained on, and keeps what was found.
+
+    Those are the split column's test rows where it names some; else the calibration and validation rows. The latter
+    chose the number of steps, which favours the model a little.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.evaluation: Evaluation | None = None
+        self.about = ""
+        self._chosen: Model | None = None
+
+    def evaluate(self, model: Model, prepared: Prepared) -> None:
+        """Score the model; to be called before the refit."""
+        splits = prepared.splits
+        rows = splits.test
+        self.about = f"{len(rows):,} test rows named by the split column"
+        if not len(rows):
+            rows = np.sort(np.concatenate([splits.validation, splits.calibration]))
+            self.about = (f"{len(rows):,} held-out rows (validation and calibration; the number of steps was chosen on "
+                          f"the former)")
+        if not len(rows):
+            return
+        self._console.say("scoring every subset of modalities on the held-out rows, and shallow baselines beside")
+        try:
+            self.evaluation = evaluate(model, prepared.samples, rows=rows, baselines=True, train=prepared.samples,
+                                       train_rows=splits.train)
+        except DataError as error:
+            self._console.say(f"the held-out rows could not be scored: {error}")
+            return
+        self._chosen = model
+        model.facts["held_out"] = {"sentence": " ".join(f.sentence for f in self.evaluation.fusion) or self.about,
+                                   "table": score_lines(self.evaluation)}
+
+    def lines(self) -> list[str]:
+        """What a person reads in a terminal."""
+        return [] if self.evaluation is None else [f"scored on {self.about}", *score_lines(self.evaluation)]
+
+    def report(self, model: Model, *, title: str) -> str | None:
+        """The HTML report of the scored model; the refitted one's facts are in its text."""
+        if self.evaluation is None or self._chosen is None:
+            return None
+        refit = model.facts.get("refit")
+        about = self.about + (f". The saved model was then refitted on {refit['rows']:,} training and validation rows "
+                              f"with the same number of steps" if refit else "")
+        return write_report(self._chosen, self.evaluation, title=title, about=about)

@@ -1,0 +1,43 @@
+"""An evaluation in a terminal: a table of subsets, the finding, the baselines."""
+
+from __future__ import annotations
+
+from sensorium.evaluation.evaluate import Evaluation
+from sensorium.evaluation.scores import METRIC_WORDS
+from sensorium.metrics.bootstrap import Estimate
+
+
+def score_lines(evaluation: Evaluation) -> list[str]:
+    """Markdown-like tables, one a target, with the findings under them."""
+    lines: list[str] = []
+    for target in dict.fromkeys(score.target for score in evaluation.subsets):
+        scores = [score for score in evaluation.subsets if score.target == target]
+        found = [score for score in evaluation.as_found if score.target == target]
+        metrics = list(found[0].metrics)
+        table = [[target, "rows", *(METRIC_WORDS[name] for name in metrics)]]
+        table += [[" + ".join(s.modalities), f"{s.rows:,}", *(_shown(s.metrics[m]) for m in metrics)] for s in scores]
+        table += [["as found", f"{s.rows:,}", *(_shown(s.metrics[m]) for m in metrics)] for s in found]
+        table += [[f"{b.method}{', ' + b.features if b.features else ''}", f"{b.rows:,}",
+                   *(_shown(b.metrics[m]) for m in metrics)] for b in evaluation.baselines if b.target == target]
+        lines += ["", *aligned(table)]
+    lines += ["", *(fusion.sentence for fusion in evaluation.fusion)]
+    for target, by_name in metrics.contributions.items():
+        if len(by_name) > 1:
+            unit = "bits" if "log_loss" in next(s for s in evaluation.subsets if s.target == target).metrics \
+                else "of the variance"
+            lines.append(f"{target}: contributions (Shapley, {unit}): " + ", ".join(
+                f"{name} {value.value:+.2f} ({value.low:+.2f} to {value.high:+.2f})" for name, value in by_name.items()))
+    lines += evaluation.notes
+    return lines
+
+
+def aligned(table: list[list[str]]) -> list[str]:
+    """Rows of cells as lines of a Markdown table with equal columns."""
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+             for row in table]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+
+
+def _shown(value: Estimate) -> str:
+    return f"{value.value:.3f} ({value.low:.3f}–{value.high:.3f})"
