@@ -31,7 +31,7 @@ slow: $(STAMP)
 check: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(PY) -m tests.forbidden
+	$(PY) tests/forbidden.py
 
 bench: $(STAMP)
 	env -u OMP_NUM_THREADS $(PY) benchmarks/overhead.py

@@ -111,16 +111,20 @@ def _contributions(
                 values = predictions(target, raw[target.name][subset] if subset else np.full(shape, np.nan),
                                      temperature=temperatures[target.name], balance=balance)
                 chosen = values[np.arange(len(values)), answered]
-                scored[target.name][subset] = np.log2(np.maximum(chosen, 1e-15)) if target.task == "classify" else chosen
+                bits = target.task == "classify"
+                scored[target.name][subset] = np.log2(np.maximum(chosen, 1e-15)) if bits else chosen
 
     if len(schema.names) <= MAX_EXACT:
         score([frozenset(s) for size in range(len(schema.names) + 1) for s in combinations(schema.names, size)])
         return {target.name: shapley(scored[target.name], schema.names) for target in schema.targets}
 
-    def value(name: str, subset: Names) -> Floats:
-        if subset not in scored[name]:
-            score([subset])
-        return scored[name][subset]
+    def value_of(name: str) -> Callable[[Names], Floats]:
+        def value(subset: Names) -> Floats:
+            if subset not in scored[name]:
+                score([subset])
+            return scored[name][subset]
 
-    return {target.name: shapley_by_permutations(lambda s, name=target.name: value(name, s), schema.names).values
+        return value
+
+    return {target.name: shapley_by_permutations(value_of(target.name), schema.names).values
             for target in schema.targets}

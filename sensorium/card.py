@@ -23,12 +23,14 @@ def model_card(schema: Schema, recipe: Recipe, facts: dict[str, Any]) -> str:
         f"- steps: {facts.get('steps')} (best at {facts.get('best_step')}; {facts.get('stopped')})",
     ]
     if "refit" in facts:
-        lines.append(f"- refit on {facts['refit']['rows']} training and validation rows, {facts['refit']['steps']} steps")
-    lines += [f"- fusion: {recipe.model.fusion}, width {recipe.model.width}, {facts.get('parameters', 0):,} parameters",
+        refit = facts["refit"]
+        lines.append(f"- refit on {refit['rows']} training and validation rows, {refit['steps']} steps")
+    lines += [f"- fusion: {recipe.model.fusion}, width {recipe.model.width}",
+              f"- parameters: {facts.get('parameters', 0):,}",
               "", "## Held-out scores", "", *_scores(facts), "",
               "## Care", "",
-              "Scores hold for rows like those of the training table. The probabilities were calibrated on rows held out "
-              "from training; classes that the training table lacks are never predicted.", "",
+              "Scores hold for rows like those of the training table. The probabilities were calibrated on rows held "
+              "out from training; classes that the training table lacks are never predicted.", "",
               "Use it with `sensorium predict`, `sensorium evaluate`, or `sensorium.Model.load`.", ""]
     return "\n".join(lines)
 

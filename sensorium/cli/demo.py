@@ -58,8 +58,8 @@ def demo(
         table.append([" + ".join(score.modalities), f"{score.metrics['accuracy'].value:.3f}", f"{ceiling:.3f}"])
     accuracy = evaluation.subsets[-1].metrics["accuracy"].value
     closed = (accuracy - world.best_single) / (world.full - world.best_single)
-    finding = (f"the best single modality could reach {world.best_single:.3f}, all together {world.full:.3f}; the model "
-               f"reaches {accuracy:.3f}: it closes {closed:.0%} of the gap")
+    finding = (f"the best single modality could reach {world.best_single:.3f}, all together {world.full:.3f}; the "
+               f"model reaches {accuracy:.3f}: it closes {closed:.0%} of the gap")
     for line in ["", *aligned(table), "", finding,
                  f"report: {saved / 'report.html'}", f"done in {time.monotonic() - started:.0f} s"]:
         console.say(line)

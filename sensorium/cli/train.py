@@ -28,7 +28,7 @@ def train(
     weight: Annotated[list[str] | None, typer.Option(help="A target's weight in the joint loss: age=0.5.")] = None,
     fusion: Annotated[str | None, typer.Option(help="How modalities are fused: attention, concat.")] = None,
     width: Annotated[int | None, typer.Option(help="The common width of all tokens.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the rows; by default as the table's size asks.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the rows; by default as the size asks.")] = None,
     minutes: Annotated[float | None, typer.Option(help="A time budget instead of epochs, refit included.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="AdamW's highest learning rate.")] = None,
@@ -57,7 +57,8 @@ def train(
     weights = {name: _number(value, name) for name, value in pairs(weight, "--weight", "age=0.5").items()}
     chosen = chosen.changed(
         "data", targets=listed(target) or None, inputs=listed(inputs) or None, ignore=listed(ignore) or None,
-        kinds=pairs(kind, "--kind", "note=text") or None, group=group, tasks=pairs(task, "--task", "age=regress") or None,
+        kinds=pairs(kind, "--kind", "note=text") or None, group=group,
+        tasks=pairs(task, "--task", "age=regress") or None,
         modalities={name: listed([members]) for name, members in pairs(modality, "--modality", "vitals=hr,bp").items()}
         or None, weights=weights or None)
     chosen = chosen.changed("model", fusion=fusion, width=width)
@@ -67,7 +68,8 @@ def train(
     if source is None:
         raise DataError("no table given: name a file, a folder of class folders, or a recipe with a source")
     folder = out or Path("runs") / Path(source).resolve().stem
-    run(str(source), chosen, folder, resume=resume, overwrite=overwrite, allow_leak=allow_leak, strict=strict, json=json)
+    run(str(source), chosen, folder, resume=resume, overwrite=overwrite, allow_leak=allow_leak, strict=strict,
+        json=json)
 
 
 def run(

@@ -231,7 +231,7 @@ def _guess_strings(column: pl.Series, values: list[str], distinct: int, root: Pa
     share = distinct / max(1, len(column))
     if words >= 4 or (words >= 1.5 and share > 0.5):
         return Guess("text", f"sentences ({words:.1f} words on average)")
-    if distinct == len(column.drop_nulls()) and len(column) >= 10 or share > 0.95 and len(column) >= 50:
+    if (distinct == len(column.drop_nulls()) and len(column) >= 10) or (share > 0.95 and len(column) >= 50):
         return Guess(None, "an id: single words, all different")
     return Guess("category", f"{distinct} different words")
 

@@ -76,8 +76,8 @@ class Inspection:
         lines += [f"unreadable: {cell}" for cell in samples.unreadable[:SHOWN]]
         if len(samples.unreadable) > SHOWN:
             lines.append(f"… and {len(samples.unreadable) - SHOWN} more unreadable cells (--json lists all)")
-        lines += [f"leak: {leak.target!r} can be read from {leak.column!r} alone ({leak.score:.1%}); training would need "
-                  f"--ignore {leak.column}" for leak in self.leaks]
+        lines += [f"leak: {leak.target!r} can be read from {leak.column!r} alone ({leak.score:.1%}); training would "
+                  f"need --ignore {leak.column}" for leak in self.leaks]
         return lines
 
 

@@ -77,44 +77,46 @@ def _score(
     kind: TextKind | TableKind | ImageKind | AudioKind, column: str, values: list[Any],
     truth: npt.NDArray[Any], classify: bool,
 ) -> float:
-    """Held-out accuracy (or r²) of the target from one column; rows without the column's value count as wrong."""
+    """Held-out accuracy (or r²) of the target from one column, where it has a value; 0 where most rows have none."""
     if isinstance(kind, TextKind):
-        return _text_score(values, truth) if classify else 0.0
+        known = np.array([v is not None and bool(str(v).strip()) for v in values])
+        if not classify or not _enough(known):
+            return 0.0
+        return _text_score([str(v) for v, there in zip(values, known.tolist(), strict=True) if there], truth[known])
     assert isinstance(kind, TableKind)
     definition = next(c for c in kind.columns if c.name == column).measure(values)
     numbers = np.array([_parsed(definition, v) for v in values], dtype=np.float64)
     known = np.isfinite(numbers)
-    if known.mean() < 0.5:
+    if not _enough(known):
         return 0.0
+    numbers, truth = numbers[known], truth[known]
     if not classify:
-        if definition.type == "category" or known.sum() < MIN_ROWS or numbers[known].std() == 0:
+        if definition.type == "category" or numbers.std() == 0 or truth.std() == 0:
             return 0.0
-        return float(np.corrcoef(numbers[known], truth[known].astype(float))[0, 1] ** 2)
+        return float(np.corrcoef(numbers, truth.astype(float))[0, 1] ** 2)
     from sklearn.tree import DecisionTreeClassifier
 
-    half = len(values) // 2
-    tree = DecisionTreeClassifier(random_state=0).fit(np.nan_to_num(numbers[:half, None], nan=-1e30), truth[:half])
-    right = tree.predict(np.nan_to_num(numbers[half:, None], nan=-1e30)) == truth[half:]
-    return float((right & known[half:]).mean())
+    half = len(numbers) // 2
+    tree = DecisionTreeClassifier(random_state=0).fit(numbers[:half, None], truth[:half])
+    return float((tree.predict(numbers[half:, None]) == truth[half:]).mean())
 
 
-def _text_score(values: list[Any], truth: npt.NDArray[Any]) -> float:
+def _enough(known: npt.NDArray[np.bool_]) -> bool:
+    return bool(known.mean() >= 0.5 and known.sum() >= MIN_ROWS)
+
+
+def _text_score(texts: list[str], truth: npt.NDArray[Any]) -> float:
     """Held-out accuracy of a linear model on which words (and single characters) a text holds."""
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import RidgeClassifier
 
-    texts = ["" if v is None else str(v) for v in values]
     half = len(texts) // 2
     if len(np.unique(truth[:half])) < 2:
         return 0.0
     words = CountVectorizer(token_pattern=r"\S+", binary=True, max_features=5000)
-    try:
-        seen = words.fit_transform(texts[:half])
-    except ValueError:  # no words at all
-        return 0.0
+    seen = words.fit_transform(texts[:half])
     model = RidgeClassifier(alpha=0.1).fit(seen, truth[:half])
-    right = model.predict(words.transform(texts[half:])) == truth[half:]
-    return float((right & np.array([bool(t) for t in texts[half:]])).mean())
+    return float((model.predict(words.transform(texts[half:])) == truth[half:]).mean())
 
 
 def _parsed(column: TableColumn, value: Any) -> float:

@@ -27,7 +27,7 @@ def mel_filters(num_bands: int, num_fft: int, rate: int, low_hz: float = 20.0) -
     nearest = np.argmin(np.abs(bins_hz[None, :] - edges_hz[1:-1, None]), axis=1)
     empty = area[:, 0] == 0.0  # a band narrower than a Fourier bin takes the nearest bin
     filters[empty, nearest[empty]] = 1.0
-    return (filters / filters.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(filters / filters.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 def _mel(hz: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,8 +86,10 @@ def measured(table: Table, schema: Schema, rows: npt.NDArray[np.int64]) -> Schem
         kept = labels.mask.copy()
         kept[np.setdiff1d(np.arange(len(table)), rows)] = False
         values = labels.values[kept]
+        update: dict[str, Any] = {}
         if target.task == "regress":
-            update = {"mean": float(values.mean()), "std": float(values.std()) or 1.0} if len(values) else {}
+            if len(values):
+                update = {"mean": float(values.mean()), "std": float(values.std()) or 1.0}
         else:
             counts = np.bincount(values.astype(np.int64), minlength=len(target.classes)) + 1.0
             update = {"prior": tuple((counts / counts.sum()).tolist())}

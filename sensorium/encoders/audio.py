@@ -51,7 +51,8 @@ class LogMel(nn.Module):
         padded = F.pad(real, (self.size // 2, self.size // 2))
         spectrum = torch.stft(padded, self.size, self.hop, window=self.get_buffer("window"), center=False,
                               return_complex=True)
-        energy = torch.einsum("zf,bft->btz", self.get_buffer("filters"), spectrum.real.square() + spectrum.imag.square())
+        power_by_bin = spectrum.real.square() + spectrum.imag.square()
+        energy = torch.einsum("zf,bft->btz", self.get_buffer("filters"), power_by_bin)
         logs = torch.log(energy + FLOOR)
         num_frames = torch.div(lengths - 1, self.hop, rounding_mode="floor") + 1
         is_real = (torch.arange(logs.shape[1], device=logs.device) < num_frames[:, None])[:, :, None]
@@ -127,7 +128,8 @@ class LogMelEncoder(Encoder):
         """(row, sample) waveforms → (row, token, width), each token's span in seconds."""
         assert inputs.mask is not None
         frames, num_frames = self.logmel(inputs.values, inputs.mask)
-        pictures = rearrange(stretch(frames, num_frames, self.num_frames) / 2.0, "batch frame band -> batch 1 band frame")
+        stretched = stretch(frames, num_frames, self.num_frames) / 2.0  # log energies deviate by about 2
+        pictures = rearrange(stretched, "batch frame band -> batch 1 band frame")
         maps = F.relu(self.norm(self.blocks(self.stem(pictures))))
         values = self.project(rearrange(maps, "batch channel band frame -> batch frame (channel band)"))
         seconds = inputs.mask.sum(dim=1)[:, None].to(values.dtype) / self.rate
@@ -139,5 +141,5 @@ class LogMelEncoder(Encoder):
         """(start, end) of every token in seconds: equal parts of each sound."""
         num_tokens = len(self.place)
         edges = torch.arange(num_tokens + 1, device=seconds.device, dtype=seconds.dtype) / num_tokens
-        parts = repeat(torch.stack([edges[:-1], edges[1:]], dim=1), "token side -> batch token side", batch=len(seconds))
-        return parts * seconds[:, :, None]
+        parts = torch.stack([edges[:-1], edges[1:]], dim=1)
+        return repeat(parts, "token side -> batch token side", batch=len(seconds)) * seconds[:, :, None]

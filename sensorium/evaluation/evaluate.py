@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,17 @@ from sensorium.evaluation.scores import (
 )
 from sensorium.evaluation.shallow import shallow_scores
 from sensorium.evaluation.subset_list import subsets_to_score
-from sensorium.metrics.bootstrap import Estimate, Resampling, estimate, paired_difference, replicate_weights
+from sensorium.metrics.bootstrap import (
+    Estimate,
+    Resampling,
+    Weights,
+    estimate,
+    one_or_many,
+    paired_difference,
+    replicate_weights,
+    weighted_mean,
+)
+from sensorium.metrics.bootstrap import Score as MetricScore
 from sensorium.metrics.contribution import shapley, shapley_by_permutations
 from sensorium.model import Model
 
@@ -158,7 +168,7 @@ def evaluate(
         evaluation.as_found.append(scored.score(target, (), evaluation.predicted[target.name], labelled))
         if len(names) > 1:
             evaluation.fusion.extend(_fusion(scored, target, probabilities, names))
-        metrics.contributions[target.name] = _contributions(scored, target, raw[target.name], names)
+        evaluation.contributions[target.name] = _contributions(scored, target, raw[target.name], names)
     if baselines:
         if train is None and (model.recipe.source is None or not Path(model.recipe.source).exists()):
             evaluation.notes.append(f"no shallow baselines: the training table {model.recipe.source!r} is not here")
@@ -229,9 +239,9 @@ def _sentence(
 ) -> str:
     points = HIGHER_IS_BETTER[metric] and metric != "r2"
     scale, word = (100.0, " points") if points else (1.0, "")
-    shown = (f"{METRIC_WORDS[metric]} {fused:.3f} against {single:.3f}, a difference of {scale * abs(gap.value):.3g}{word} "
-             f"(95 % interval {scale * gap.low:+.3g} to {scale * gap.high:+.3g}, paired on {rows:,} rows"
-             f"{', resampled by group' if unit == 'groups' else ''})")
+    shown = (f"{METRIC_WORDS[metric]} {fused:.3f} against {single:.3f}, a difference of "
+             f"{scale * abs(gap.value):.3g}{word} (95 % interval {scale * gap.low:+.3g} to {scale * gap.high:+.3g}, "
+             f"paired on {rows:,} rows{', resampled by group' if unit == 'groups' else ''})")
     if gap.low > 0:
         return f"{target.name}: all modalities together beat the best single one ({best}): {shown}."
     if gap.high < 0:
@@ -267,7 +277,9 @@ def _contributions(
     return {name: estimate(_mean, truth[kept], share, resampling) for name, share in shares.items()}
 
 
-def _value_function(scored: _Scored, target: Target, kept: npt.NDArray[np.bool_]) -> Any:
+def _value_function(
+    scored: _Scored, target: Target, kept: npt.NDArray[np.bool_],
+) -> Callable[[Floats | None], Floats]:
     """Raw outputs (None: nothing present) → (row,) bits about the true class, or explained shares of the variance."""
     truth = scored.truth(target)[kept]
     prior = prior_of(target, balance=scored.model.recipe.training.balance)
@@ -275,18 +287,20 @@ def _value_function(scored: _Scored, target: Target, kept: npt.NDArray[np.bool_]
     def value(raw: Floats | None) -> Floats:
         predicted = np.tile(prior, (len(truth), 1)) if raw is None else scored.predicted(target, raw)
         if target.task == "classify":
-            return np.asarray(np.log2(np.maximum(predicted[np.arange(len(truth)), truth], 1e-15)))
+            return _floats(np.log2(np.maximum(predicted[np.arange(len(truth)), truth], 1e-15)))
         spread = max(float(np.var(truth)), 1e-12)
-        return np.asarray(-((predicted[:, 0] - truth) ** 2) / spread)
+        return _floats(-((predicted[:, 0] - truth) ** 2) / spread)
 
     return value
 
 
-def _mean(truth: Any, values: Any, weights: Any) -> Any:
-    if weights is None:
-        return float(np.mean(values))
-    matrix = np.asarray(weights, dtype=np.float64)
-    return matrix @ values / matrix.sum(axis=-1)
+def _floats(values: npt.NDArray[Any]) -> Floats:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _mean(truth: Any, values: Any, weights: Weights | None = None, /) -> MetricScore:
+    """The mean of some values, as a metric."""
+    return one_or_many(weighted_mean(_floats(values), weights), weights)
 
 
 def _notes(model: Model, samples: Samples, targets: Sequence[Target]) -> list[str]:

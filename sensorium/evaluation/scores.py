@@ -44,7 +44,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A shallow model beside: its method, the features it reads, and its scores on the rows that the model is scored on."""
+    """A shallow model beside: its method, the features it reads, its scores on the rows the model is scored on."""
 
     target: str
     method: str

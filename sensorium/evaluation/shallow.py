@@ -10,7 +10,8 @@ from sensorium.data.batch import make_batch
 from sensorium.data.kinds import TableKind
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Target
-from sensorium.evaluation.baselines import Features, run_baselines
+from sensorium.evaluation.baselines import run_baselines
+from sensorium.evaluation.columns import Features
 from sensorium.evaluation.scores import Baseline, score_metrics
 from sensorium.fusion.base import pooled
 from sensorium.keyed import Draws

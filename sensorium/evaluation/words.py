@@ -8,7 +8,7 @@ from sensorium.metrics.bootstrap import Estimate
 
 
 def score_lines(evaluation: Evaluation) -> list[str]:
-    """Markdown-like tables, one a target, with the findings under them."""
+    """Markdown tables, one a target, with the findings under them."""
     lines: list[str] = []
     for target in dict.fromkeys(score.target for score in evaluation.subsets):
         scores = [score for score in evaluation.subsets if score.target == target]
@@ -21,12 +21,13 @@ def score_lines(evaluation: Evaluation) -> list[str]:
                    *(_shown(b.metrics[m]) for m in metrics)] for b in evaluation.baselines if b.target == target]
         lines += ["", *aligned(table)]
     lines += ["", *(fusion.sentence for fusion in evaluation.fusion)]
-    for target, by_name in metrics.contributions.items():
+    for target, by_name in evaluation.contributions.items():
         if len(by_name) > 1:
             unit = "bits" if "log_loss" in next(s for s in evaluation.subsets if s.target == target).metrics \
                 else "of the variance"
-            lines.append(f"{target}: contributions (Shapley, {unit}): " + ", ".join(
-                f"{name} {value.value:+.2f} ({value.low:+.2f} to {value.high:+.2f})" for name, value in by_name.items()))
+            shares = (f"{name} {value.value:+.2f} ({value.low:+.2f} to {value.high:+.2f})"
+                      for name, value in by_name.items())
+            lines.append(f"{target}: contributions (Shapley, {unit}): {', '.join(shares)}")
     lines += evaluation.notes
     return lines
 

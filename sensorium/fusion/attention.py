@@ -61,7 +61,7 @@ class AttentionFusion(Fusion):
         total = sum(self._read(share, self.values[place](part))
                     for place, share, part in zip(places, shares, parts, strict=True))
         total = total * presence.sum(dim=1, keepdim=True)
-        return Fused(total + self.after(total), weights=self._weights(places, shares, presence))
+        return Fused(total + self.after(total), weights=self._weights(places, shares))
 
     def _mix(self, values: Float[Tensor, "batch token width"], bias: Float[Tensor, "batch token"]) -> Tensor:
         """One pre-norm transformer block over all present tokens."""
@@ -78,14 +78,12 @@ class AttentionFusion(Fusion):
         by_head = rearrange(values, "batch token (head width) -> batch token head width", head=self.num_heads)
         return rearrange((share[:, :, :, None] * by_head).sum(dim=1), "batch head width -> batch (head width)")
 
-    def _weights(
-        self, places: list[int], shares: tuple[Tensor, ...], presence: Bool[Tensor, "batch modality"]
-    ) -> Float[Tensor, "batch modality"]:
+    def _weights(self, places: list[int], shares: tuple[Tensor, ...]) -> Float[Tensor, "batch modality"]:
         """Each modality's share of the attention, the mean over heads."""
-        weights = shares[0].new_zeros(presence.shape)
+        columns = [shares[0].new_zeros(len(shares[0])) for _ in self.names]
         for place, share in zip(places, shares, strict=True):
-            weights[:, place] = reduce(share, "batch token head -> batch", "sum") / self.num_heads
-        return weights
+            columns[place] = reduce(share, "batch token head -> batch", "sum") / self.num_heads
+        return torch.stack(columns, dim=1)
 
 
 def _per_modality(mask: Bool[Tensor, "batch token"], dtype: torch.dtype) -> Float[Tensor, "batch token"]:

@@ -1,4 +1,4 @@
-"""Checkpoints: everything a killed run needs to end with the same weights. One safetensors file, replaced atomically."""
+"""Checkpoints: all a killed run needs to end with the same weights, in one safetensors file, replaced atomically."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from sensorium.errors import ResumeError
 
 
 def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Tensor] | None, facts: dict[str, Any],
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Tensor] | None,
+    facts: dict[str, Any],
 ) -> None:
     """Write weights, optimiser moments, the best weights so far and plain facts.
 

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from contextlib import AbstractContextManager, contextmanager
+
+Bar = Callable[[int, int, str], None]
+"""Called with (done, in all, text)."""
 
 
-class Console(Protocol):
+class Console(ABC):
     """Where training speaks."""
 
+    @abstractmethod
     def say(self, line: str) -> None:
         """A line."""
 
-    def bar(self, what: str) -> _Bar:
-        """A progress bar as a context: gives a function (done, in all, text)."""
+    @abstractmethod
+    def bar(self, what: str) -> AbstractContextManager[Bar]:
+        """A progress bar as a context."""
 
 
-class _Bar(Protocol):
-    def __enter__(self) -> Callable[[int, int, str], None]: ...
-
-    def __exit__(self, *error: object) -> bool | None: ...
-
-
-class Quiet:
+class Quiet(Console):
     """Says nothing."""
 
     def say(self, line: str) -> None:
         """Nothing."""
 
     @contextmanager
-    def bar(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
+    def bar(self, what: str) -> Iterator[Bar]:
         """A bar that nobody sees."""
         yield lambda done, total, text: None
 
 
-class Terminal:
+class Terminal(Console):
     """Speaks on standard error, with a live bar where that is a terminal."""
 
     def __init__(self) -> None:
@@ -48,7 +47,7 @@ class Terminal:
         self._rich.print(line, markup=False)
 
     @contextmanager
-    def bar(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
+    def bar(self, what: str) -> Iterator[Bar]:
         """A bar with the time left; on a pipe a line every tenth instead."""
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -61,7 +60,7 @@ class Terminal:
             task = progress.add_task(what, total=None, text="")
             yield lambda done, total, text: progress.update(task, completed=done, total=total, text=text)
 
-    def _tenths(self, what: str) -> Callable[[int, int, str], None]:
+    def _tenths(self, what: str) -> Bar:
         said = [0]
 
         def update(done: int, total: int, text: str) -> None:

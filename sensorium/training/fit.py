@@ -80,7 +80,7 @@ def fit(
     Example: sensorium.fit(sensorium.read("train.csv", targets="label")).save("runs/label")
     """
     started = time.monotonic()
-    console = console or (Terminal() if progress else Quiet())
+    console = console if console is not None else Terminal() if progress else Quiet()
     recipe = recipe if isinstance(recipe, Recipe) else Recipe() if recipe is None else Recipe.read(recipe)
     if not isinstance(data, Data):
         data = dataclasses.replace(read(data), options=recipe.data)
@@ -138,9 +138,9 @@ def prepare(data: Data, recipe: Recipe, *, console: Console, allow_leak: bool, s
     if strict:
         samples.refuse_unreadable()
     _refuse_useless(samples, schema)
-    readable = samples.presence.any(axis=1)
-    kept = Splits(*(rows[readable[rows]] for rows in (splits.train, splits.validation, splits.calibration,
-                                                      splits.test)), splits.note)
+    readable = np.asarray(samples.presence.any(axis=1))
+    kept = Splits(train=splits.train[readable[splits.train]], validation=splits.validation[readable[splits.validation]],
+                  calibration=splits.calibration[readable[splits.calibration]], test=splits.test, note=splits.note)
     if len(kept.train) == 0:
         raise DataError("no training row has anything readable in it")
     prepared = Prepared(samples, kept, int((~labelled).sum()), int((labelled & ~readable).sum()))
@@ -224,8 +224,8 @@ def _schedule(
         deadlines = (now + seconds, now + passes * seconds)
     plan = make_plan(num_rows, options, seconds=seconds, step_seconds=step_seconds, epoch_seconds=epoch_seconds)
     expected = passes * (plan.num_steps * step_seconds + plan.num_epochs * epoch_seconds) / 60.0
-    console.say(f"model: {model.num_parameters():,} parameters; {plan.num_epochs} epochs of {plan.steps_per_epoch} steps"
-                f"{', then a refit' if refits else ''}: about {expected:.1f} minutes at most on {device.device} "
+    console.say(f"model: {model.num_parameters():,} parameters; {plan.num_epochs} epochs of {plan.steps_per_epoch} "
+                f"steps{', then a refit' if refits else ''}: about {expected:.1f} minutes at most on {device.device} "
                 f"({1000 * step_seconds:.0f} ms a step)")
     return plan, deadlines
 

@@ -79,13 +79,15 @@ def train(
         progress = Progress(**facts)
     wrapped = device.wrap(model)
     losses: list[Tensor] = []
+    order = rows
     written = [time.monotonic(), 0.0]
     started = time.monotonic() - progress.seconds
     rate = (1.0 - progress.done) / max(1, plan.num_steps - progress.step)
     try:
         while not progress.stopped:
             epoch, place = divmod(progress.step, plan.steps_per_epoch)
-            order = _order(rows, options.seed, epoch) if place == 0 or not losses else order
+            if place == 0 or not losses:
+                order = rows[Draws(options.seed, epoch, rows).order("order")]
             batches = np.array_split(order, plan.steps_per_epoch)
             if place + 1 < len(batches):
                 prefetch(samples, batches[place + 1])
@@ -154,10 +156,6 @@ def make_optimizer(model: nn.Module, options: TrainingOptions) -> torch.optim.Ad
     plain = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=options.learning_rate, foreach=True)
-
-
-def _order(rows: Rows, seed: int, epoch: int) -> Rows:
-    return rows[Draws(seed, epoch, rows).order("order")]
 
 
 def _said(losses: list[Tensor], num_rows: int, plan: Plan, progress: Progress) -> str:

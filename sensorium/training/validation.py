@@ -21,8 +21,8 @@ class Validation:
     """A validation.
 
     Args:
-        loss: Σ_k weight_k · loss_k with whatever each row has: log-loss at the best temperature (so that being too sure,
-            which calibration mends, does not count), or half the squared error of standardised numbers.
+        loss: Σ_k weight_k · loss_k with whatever each row has: log-loss at the best temperature (so that being too
+            sure, which calibration mends, does not count), or half the squared error of standardised numbers.
         scores: target → subset ("all" or a modality) → accuracy (balanced where asked for) or R².
     """
 
@@ -53,7 +53,9 @@ def validate(model: Model, samples: Samples, rows: npt.NDArray[np.int64]) -> Val
     return Validation(total, scores)
 
 
-def _score(target: Target, raw: npt.NDArray[np.float64], truth: npt.NDArray[np.generic], balance: bool) -> tuple[float, float]:
+def _score(
+    target: Target, raw: npt.NDArray[np.float64], truth: npt.NDArray[np.generic], balance: bool,
+) -> tuple[float, float]:
     if target.task == "regress":
         numbers = predictions(target, raw, temperature=1.0, balance=balance)[:, 0]
         error = (numbers - truth.astype(np.float64)) / target.std

@@ -39,7 +39,7 @@ def test_a_picture_is_varied_by_its_own_key_alone() -> None:
         alone = IMAGE.augment(Inputs(pictures.values[row : row + 1]), Draws(0, 3, ROWS[row : row + 1])).values
         torch.testing.assert_close(alone[0], together[row], atol=1e-3, rtol=0.0)
     assert not torch.equal(IMAGE.augment(pictures, Draws(0, 4, ROWS)).values, together)
-    assert together.shape == pictures.values.shape and 0 <= together.min() and together.max() <= 255
+    assert together.shape == pictures.values.shape and together.min() >= 0 and together.max() <= 255
 
 
 def test_a_sound_is_varied_by_its_own_key_alone_whatever_the_padding() -> None:

@@ -16,7 +16,7 @@ def _sounds(rate: int, seconds: tuple[float, ...]) -> list[np.ndarray]:
     return [generator.standard_normal(max(1, int(rate * s))).astype(np.float32) for s in seconds]
 
 
-@pytest.mark.parametrize(("rate", "longest"), [(4000, 0.1), (8000, 1.5), (16000, 10.0)])
+@pytest.mark.parametrize(("rate", "longest"), [(4000, 0.1), (8000, 1.5), (16000, 4.0)])
 def test_padding_and_other_rows_change_nothing(rate: int, longest: float) -> None:
     kind = AudioKind(rate=rate, max_seconds=longest)
     encoder = LogMelEncoder.build(kind, 32)

@@ -109,4 +109,5 @@ def test_concat_with_everything_present_is_concatenation_and_a_linear_map() -> N
     weight = torch.cat([fusion.get_parameter(f"maps.{m}.weight") for m in range(3)], dim=1)
     bias = fusion.get_parameter("bias.weight").sum(dim=1) + fusion.get_parameter("bias.bias")
     expected = means @ weight.T + bias
-    torch.testing.assert_close(fusion(tokens, torch.ones(2, 3, dtype=torch.bool)).vector, expected, atol=1e-5, rtol=1e-5)
+    vector = fusion(tokens, torch.ones(2, 3, dtype=torch.bool)).vector
+    torch.testing.assert_close(vector, expected, atol=1e-5, rtol=1e-5)

@@ -11,7 +11,9 @@ from sensorium.data.kinds.table import TableColumn, TableKind
 from sensorium.data.kinds.text import TextKind
 
 AnyKind = Annotated[TextKind | ImageKind | AudioKind | TableKind, Field(discriminator="kind")]
-KINDS = {"text": TextKind, "image": ImageKind, "audio": AudioKind, "table": TableKind}
+KINDS: dict[str, type[TextKind | ImageKind | AudioKind | TableKind]] = {
+    "text": TextKind, "image": ImageKind, "audio": AudioKind, "table": TableKind,
+}
 
 __all__ = ["KINDS", "AnyKind", "AudioKind", "Html", "ImageKind", "Inputs", "Kind", "TableColumn", "TableKind",
            "TextKind"]

@@ -90,7 +90,8 @@ class AudioKind(BaseModel):
         """Spoken by somebody else: another speed and pitch, unevenly, other ends, filter, noise; some of it silenced.
 
         At augmentation 1: speed and pitch by up to 20 %, which wander by up to 15 %; up to 6 % of either end cut or
-        added as silence; a random 3-tap filter; white noise 15 to 45 dB below the sound; up to 12 % silenced.
+        added as silence; a random 3-tap filter; white noise 0 to 45 dB below the sound; up to 20 % silenced; gain by
+        6 dB. Amounts above 2 count as 2.
         """
         if self.augmentation == 0:
             return inputs
@@ -109,9 +110,9 @@ class AudioKind(BaseModel):
         filtered[:, 2:].addcmul_(taps[:, 1:], sounds[:, :-2])
         place = torch.arange(sounds.shape[1])
         first = (hole[:, :1] * lengths).long()
-        last = first + (0.12 * amount * hole[:, 1:] * lengths).long()
+        last = first + (0.2 * amount * hole[:, 1:] * lengths).long()
         filtered.masked_fill_((place >= first) & (place < last), 0.0)
-        filtered.addcmul_(_noise(draws, sounds.shape[1]), loudness * 10.0 ** (1.5 * amount * level[:, :1] - 2.25))
+        filtered.addcmul_(_noise(draws, sounds.shape[1]), loudness * 10.0 ** (2.25 * amount * level[:, :1] - 2.25))
         filtered *= 10.0 ** (0.6 * amount * (level[:, 1:] - 0.5))
         return Inputs(filtered.masked_fill_(~mask, 0.0), mask, inputs.span)
 
@@ -176,8 +177,8 @@ def _loudness(sounds: Tensor, mask: Tensor) -> Tensor:
     """(row, 1) root mean square over the real samples; tiny for silence, never 0."""
     import torch
 
-    power = torch.where(mask, sounds, 0.0).square().sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)
-    return (power + 1e-10).sqrt()
+    energy = torch.where(mask, sounds, 0.0).square().sum(dim=1, keepdim=True)
+    return (energy / mask.sum(dim=1, keepdim=True).clamp(min=1) + 1e-10).sqrt()
 
 
 def _replayed(sounds: Tensor, mask: Tensor, draws: Draws, amount: float) -> tuple[Tensor, Tensor]:

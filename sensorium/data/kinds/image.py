@@ -100,8 +100,8 @@ class ImageKind(BaseModel):
     def augment(self, inputs: Inputs, draws: Draws) -> Inputs:
         """Turned, zoomed, shifted, in another light, a little noisy; mirrored in half of the cases if `flip`.
 
-        At augmentation 1: up to 10 degrees, 10 % zoom, 8 % of the side, contrast and light by 20 %, noise of up to
-        8 % of the range. The surroundings continue the border.
+        At augmentation 1: up to 10 degrees, 10 % zoom, 8 % of the side, contrast by 20 %, light by 25 levels,
+        uniform noise of up to 40 levels. Outside, the border continues. Amounts above 3 count as 3 for light and noise.
         """
         if self.augmentation == 0:
             return inputs

@@ -1,0 +1,514 @@
+"""The report: one self-contained HTML page that a person opens after training.
+
+This file turns an evaluation into findings in plain words and into the parts of the page; `report.html.jinja` lays
+them out, `plots` draws.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from sensorium.answers import Answer
+from sensorium.data.samples import Samples
+from sensorium.data.schema import Target
+from sensorium.evaluation import plots
+from sensorium.evaluation.evaluate import Evaluation, Fusion
+from sensorium.evaluation.plots import Axis
+from sensorium.evaluation.scores import HIGHER_IS_BETTER, METRIC_WORDS, Baseline, Score, primary_metric
+from sensorium.metrics.bootstrap import Estimate
+from sensorium.model import Model
+
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+SHARES = {"accuracy", "balanced_accuracy", "ece"}
+KEY_METRICS = {"classify": ("auroc", "ece"), "regress": ("mae", "r2")}
+MEDIA_CHARACTERS = 3_500_000
+MOST_MISTAKES, SAME_MISTAKE = 12, 3
+MOST_LINES, MOST_UNREADABLE, MOST_NOTES = 40, 50, 40
+MOST_CLASSES, MOST_PAIRS = 30, 15
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table of subsets.
+
+    Args:
+        label: its words.
+        marks: for every modality whether it is read; None for lines that have words instead.
+        rows: rows scored.
+        metrics: the target's metrics, the primary one first.
+        dot: percent of the plot's width: low, value, high; None where the score is not known.
+    """
+
+    label: str
+    marks: tuple[bool, ...] | None
+    rows: int
+    metrics: list[Estimate]
+    dot: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A signed bar: where it starts, its width and the interval's ends, in percent of the axis."""
+
+    name: str
+    value: Estimate
+    start: float
+    width: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Card:
+    """A mistake: what was there, what was answered, and what each modality said to it."""
+
+    row: int
+    truth: str
+    predicted: str
+    detail: str
+    media: list[tuple[str, Markup]]
+    absent: list[str]
+    bars: list[Bar]
+
+
+def write_report(model: Model, evaluation: Evaluation, *, title: str, about: str = "") -> str:
+    """One HTML file with everything an evaluation found; it needs no network.
+
+    Args:
+        model: the model that was scored.
+        evaluation: from `sensorium.evaluate`.
+        title: the page's title.
+        about: which rows were scored, in words.
+
+    Returns:
+        The page; a few megabytes at most, since at most 3.5 million characters of media are embedded.
+
+    Example: Path("report.html").write_text(write_report(model, evaluation, title="birds"), encoding="utf-8")
+    """
+    album = _Album(evaluation.samples)
+    parts = [_target_part(model, evaluation, target, number, album)
+             for number, target in enumerate(model.schema.targets) if target.name in evaluation.predicted]
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    environment.filters.update(number=number_words, percent=percent_words)
+    template = environment.from_string(files("sensorium.evaluation").joinpath("report.html.jinja").read_text("utf-8"))
+    return template.render(title=title, about=about, parts=parts, names=model.schema.names, rows=evaluation.rows,
+                           learning=_learning(model), run=_run(model, evaluation), looks=plots.series_look,
+                           dash_arrays=plots.DASH_ARRAYS)
+
+
+def _target_part(model: Model, evaluation: Evaluation, target: Target, number: int, album: _Album) -> dict[str, Any]:
+    """Everything the page says about one target."""
+    primary = primary_metric(target, balance=model.recipe.training.balance)
+    found = next(score for score in evaluation.as_found if score.target == target.name)
+    fusion = next((one for one in evaluation.fusion if one.target == target.name), None)
+    baselines = [one for one in evaluation.baselines if one.target == target.name]
+    labels = evaluation.samples.labels[target.name]
+    kept = labels.mask[evaluation.chosen]
+    truth, predicted = labels.values[evaluation.chosen][kept], evaluation.predicted[target.name][kept]
+    classify = target.task == "classify"
+    return {
+        "target": target, "word": METRIC_WORDS[primary], "higher": HIGHER_IS_BETTER[primary], "found": found,
+        "verdict": None if fusion is None else _verdict(fusion),
+        "key_numbers": [_key_number(name, found.metrics[name]) for name in (primary, *KEY_METRICS[target.task])],
+        "table": _table(model, evaluation, target.name, primary, found, baselines),
+        "subset_finding": _subset_finding(evaluation, target.name, primary, model.schema.names),
+        "worth": _worth(baselines, found, primary),
+        "contributions": _contributions(evaluation.contributions.get(target.name, {}), classify=classify),
+        "confusion": _confusion(target, truth, predicted) if classify else None,
+        "scatter": None if classify else _scatter(truth, predicted, found, number),
+        "calibration": _calibration(truth, predicted, found, model.temperatures[target.name], number)
+        if classify else None,
+        "mistakes": _mistakes(model, evaluation, target, evaluation.chosen[kept], truth, predicted, album),
+    }
+
+
+# ---- the finding and the key numbers ----
+
+def _verdict(fusion: Fusion) -> dict[str, str]:
+    """The sentence in two parts, a sign beside it: the finding, and the numbers that prove it."""
+    sentence = fusion.sentence.removeprefix(f"{fusion.target}: ")
+    finding, colon, numbers = sentence.partition(f": {METRIC_WORDS[fusion.metric]} ")
+    tone = "better" if fusion.difference.low > 0 else "worse" if fusion.difference.high < 0 else "equal"
+    return {"finding": finding[:1].upper() + finding[1:], "tone": tone,
+            "sign": {"better": "▲", "worse": "▼", "equal": "≈"}[tone],
+            "numbers": f"{colon.removeprefix(': ')}{numbers}" if numbers else ""}
+
+
+def _key_number(name: str, value: Estimate) -> dict[str, str]:
+    words = percent_words if name in SHARES else number_words
+    spread = f"{words(value.low)} to {words(value.high)}" if np.isfinite([value.low, value.high]).all() else "unknown"
+    return {"value": words(value.value), "label": METRIC_WORDS[name], "detail": f"95 % interval {spread}"}
+
+
+# ---- subsets and baselines ----
+
+def _table(
+    model: Model, evaluation: Evaluation, target: str, primary: str, found: Score, baselines: Sequence[Baseline],
+) -> dict[str, Any]:
+    """The lines of subsets, the data as found and the baselines, on one scale."""
+    names = model.schema.names
+    scores = [score for score in evaluation.subsets if score.target == target]
+    shown = _most_telling(scores, len(names))
+    metrics = [primary, *(name for name in found.metrics if name != primary)]
+    estimates = [one.metrics[primary] for one in (*shown, found, *baselines)]
+    axis = Axis([number for one in estimates for number in (one.value, one.low, one.high)])
+
+    def line(label: str, marks: tuple[bool, ...] | None, one: Score | Baseline) -> Line:
+        value = one.metrics[primary]
+        dot = (axis.at(_known(value.low, value.value)), axis.at(value.value), axis.at(_known(value.high, value.value)))
+        return Line(label, marks, one.rows, [one.metrics[name] for name in metrics],
+                    dot if np.isfinite(value.value) else None)
+
+    chance = next((one.metrics[primary].value for one in baselines if one.method == "training distribution"), None)
+    return {
+        "metrics": [METRIC_WORDS[name] for name in metrics], "ticks": axis.ticks(),
+        "chance": None if chance is None else axis.at(chance), "left_out": len(scores) - len(shown),
+        "subsets": [line(" + ".join(score.modalities), tuple(name in score.modalities for name in names), score)
+                    for score in shown],
+        "found": line("as found: every row with whatever it has", None, found),
+        "baselines": [line(_baseline_words(one), None, one) for one in baselines],
+    }
+
+
+def _most_telling(scores: list[Score], num_modalities: int) -> list[Score]:
+    """At most 40 scores, in their order: singles, leave-one-outs and the full set first, then what most rows have."""
+    ranked = sorted(scores, key=lambda one: (1 < len(one.modalities) < num_modalities - 1, -one.rows))[:MOST_LINES]
+    kept = {one.modalities for one in ranked}
+    return [one for one in scores if one.modalities in kept]
+
+
+def _subset_finding(evaluation: Evaluation, target: str, primary: str, names: tuple[str, ...]) -> str:
+    """What the table of subsets says, in words."""
+    sign = 1.0 if HIGHER_IS_BETTER[primary] else -1.0
+    values = {one.modalities: one.metrics[primary].value for one in evaluation.subsets if one.target == target}
+    word = METRIC_WORDS[primary]
+    singles = sorted((s for s in values if len(s) == 1), key=lambda s: -sign * values[s])
+    if len(names) == 1:
+        return f"The model reads one modality, {names[0]}, so there is nothing to fuse."
+    if not singles:
+        return "No row has exactly what a single modality's score needs."
+    best, worst = singles[0], singles[-1]
+    said = f"Alone, {best[0]} tells most ({word} {number_words(values[best])})"
+    said += f" and {worst[0]} least ({number_words(values[worst])})." if len(singles) > 1 else "."
+    if names in values:
+        said += f" All {len(names)} together reach {number_words(values[names])}."
+        without = {name: values[rest] for name in names
+                   if (rest := tuple(other for other in names if other != name)) in values and len(names) > 2}
+        if without:
+            missed = min(without, key=lambda name: sign * without[name])
+            change = "stays at" if sign * (values[names] - without[missed]) <= 0 else "goes to"
+            said += (f" Of the full set, {missed} would be missed most: without it the {word} {change} "
+                     f"{number_words(without[missed])}.")
+    return said
+
+
+def _worth(baselines: Sequence[Baseline], found: Score, primary: str) -> dict[str, str] | None:
+    """Is deep fusion worth it? The best shallow model against the model on the same rows."""
+    rivals = [one for one in baselines if np.isfinite(one.metrics[primary].value)]
+    if not rivals:
+        return None
+    sign = 1.0 if HIGHER_IS_BETTER[primary] else -1.0
+    best = max(rivals, key=lambda one: sign * one.metrics[primary].value)
+    mine, theirs = found.metrics[primary], best.metrics[primary]
+    apart = mine.low > theirs.high or theirs.low > mine.high
+    ahead = sign * (mine.value - theirs.value) > 0
+    answer = ("Yes." if ahead and apart else "Probably, but the intervals overlap." if ahead
+              else "No." if apart else "Not on these rows: the simpler model does at least as well.")
+    said = (f"On the rows as found, the model has {METRIC_WORDS[primary]} {_spread(mine)}; the best shallow model, "
+            f"{_baseline_words(best)}, has {_spread(theirs)}.")
+    if best.features == "pooled tokens":
+        said += " That one reads the deep model's own tokens, so it tests the fusion, not the encoders."
+    if not ahead:
+        said += (" Prefer the simpler one where one prediction from complete rows is all you need; more data or longer "
+                 "training may change the picture.")
+    return {"answer": answer, "said": said}
+
+
+def _baseline_words(one: Baseline) -> str:
+    return f"{one.method} on {one.features}" if one.features else f"{one.method} (always the same answer)"
+
+
+# ---- contributions ----
+
+def _contributions(shares: Mapping[str, Estimate], *, classify: bool) -> dict[str, Any] | None:
+    """Shapley values as bars, and what they say; None where there is one modality or nothing to tell."""
+    if len(shares) < 2:
+        return None
+    total = sum(value.value for value in shares.values())
+    first, *others = sorted(shares, key=lambda name: -shares[name].value)
+    unit = "bits" if classify else "of the variance"
+    whole = (f"All modalities together tell {total:.2f} bits more about the true class than its frequency alone"
+             if classify else f"All modalities together explain {percent_words(total)} of the variance that "
+                              f"guessing the mean leaves")
+    said = f"{whole}. {first} brings most of it ({_signed(shares[first].value)})"
+    if total <= 0:
+        said = f"{whole}: on these rows the model is no better than that guess. {first} does best"
+    harmful = [name for name in others if shares[name].high < 0]
+    said += f"; {' and '.join(harmful)} takes away." if harmful else "."
+    return {"said": said, "unit": unit, "bars": _bars(shares), "ticks": _bar_axis(shares).ticks(),
+            "zero": _bar_axis(shares).at(0.0)}
+
+
+def _bar_axis(shares: Mapping[str, Estimate]) -> Axis:
+    return Axis([0.0, *(number for one in shares.values() for number in (one.value, one.low, one.high))])
+
+
+def _bars(shares: Mapping[str, Estimate], axis: Axis | None = None) -> list[Bar]:
+    axis = _bar_axis(shares) if axis is None else axis
+    bars = []
+    for name, one in shares.items():
+        ends = sorted((axis.at(0.0), axis.at(one.value)))
+        bars.append(Bar(name, one, ends[0], round(ends[1] - ends[0], 2), axis.at(_known(one.low, one.value)),
+                        axis.at(_known(one.high, one.value))))
+    return bars
+
+
+# ---- errors ----
+
+def _confusion(target: Target, truth: Rows, predicted: Floats) -> dict[str, Any]:
+    """Counts of (true, predicted), as a matrix or, for many classes, as the pairs that are confused most."""
+    guessed = predicted.argmax(axis=1)
+    right = int((guessed == truth).sum())
+    counts = Counter(zip(truth.tolist(), guessed.tolist(), strict=True))
+    totals = Counter(truth.tolist())
+
+    def word(code: int) -> str:
+        return target.classes[code] if code >= 0 else "(a class unseen in training)"
+
+    wrong = sorted(((count, pair) for pair, count in counts.items() if pair[0] != pair[1]), reverse=True)
+    pairs = [{"truth": word(a), "predicted": word(b), "count": count, "share": count / totals[a]}
+             for count, (a, b) in wrong[:MOST_PAIRS]]
+    said = f"{right:,} of {len(truth):,} rows are right ({percent_words(right / len(truth))})."
+    if pairs:
+        worst = pairs[0]
+        said += (f" The most frequent mistake: {worst['truth']} taken for {worst['predicted']} "
+                 f"({_times(worst['count'])}, {percent_words(worst['share'])} of its rows).")
+    lines = []
+    if len(target.classes) <= MOST_CLASSES:
+        codes = [code for code in range(-1, len(target.classes)) if code >= 0 or totals[code]]
+        lines = [{"label": word(a), "total": totals[a],
+                  "recall": counts[a, a] / totals[a] if totals[a] and a >= 0 else float("nan"),
+                  "cells": [(counts[a, b], counts[a, b] / max(1, totals[a]), a == b)
+                            for b in range(len(target.classes))]} for a in [*codes[codes[0] < 0:], *([-1] * (codes[0] < 0))]]
+    return {"said": said, "lines": lines, "classes": target.classes, "pairs": pairs}
+
+
+def _scatter(truth: Floats, predicted: Floats, found: Score, number: int) -> dict[str, Any]:
+    numbers = predicted[:, 0]
+    errors = np.abs(numbers - truth)
+    explained = found.metrics["r2"].value
+    said = (f"Half of the predictions are within {number_words(float(np.median(errors)))} of the truth, nine in ten "
+            f"within {number_words(float(np.quantile(errors, 0.9)))}.")
+    if np.isfinite(explained):
+        said += (f" The model explains {percent_words(explained)} of the variance (R²)." if explained > 0
+                 else " It explains none of the variance: guessing the mean of these rows would do as well.")
+    return {"said": said, "svg": Markup(plots.scatter(truth.astype(np.float64), numbers, prefix=f"scatter{number}")),
+            "shown": min(len(truth), plots.MOST_POINTS), "rows": len(truth)}
+
+
+def _calibration(
+    truth: Rows, predicted: Floats, found: Score, temperature: float, number: int,
+) -> dict[str, Any]:
+    """Do probabilities mean what they say? In words, and as a reliability diagram."""
+    confidence, right = predicted.max(axis=1), predicted.argmax(axis=1) == truth
+    gap = float(confidence.mean() - right.mean())
+    error = found.metrics["ece"]
+    sure = ("about as sure as it should be" if abs(gap) < 0.01
+            else f"too sure by {100 * gap:.1f} points" if gap > 0 else f"too modest by {-100 * gap:.1f} points")
+    said = (f"On average the model is {percent_words(float(confidence.mean()))} sure of its answer and right in "
+            f"{percent_words(float(right.mean()))} of the rows: {sure}. Level by level, stated and actual shares differ "
+            f"by {100 * error.value:.1f} points on average (ECE {_spread(error)}).")
+    return {"said": said, "temperature": temperature,
+            "svg": Markup(plots.reliability(confidence, right, prefix=f"reliability{number}"))}
+
+
+# ---- mistakes ----
+
+class _Album:
+    """Shows cells through their kinds until the page's budget of characters is spent."""
+
+    def __init__(self, samples: Samples) -> None:
+        self._samples, self._left = samples, MEDIA_CHARACTERS
+
+    def show(self, name: str, row: int) -> Markup | None:
+        """The row's cell of a modality; None where it is absent."""
+        cells = self._samples.cells[name]
+        cell = int(cells.cell_of_row[row])
+        if cell < 0:
+            return None
+        html = cells.kind.show(cells.arrays.get([cell])[0])
+        if len(html) > self._left:
+            return Markup('<p class="quiet">not shown: it would make this page too large</p>')
+        self._left -= len(html)
+        return Markup(html)
+
+
+def _mistakes(
+    model: Model, evaluation: Evaluation, target: Target, rows: Rows, truth: npt.NDArray[Any], predicted: Floats,
+    album: _Album,
+) -> dict[str, Any]:
+    """The worst mistakes, at most 3 of one sort; where there is none, the rows it was least sure of."""
+    chosen, said = _worst(target, truth, predicted)
+    if not chosen:
+        return {"said": said, "cards": []}
+    numbers = rows[chosen]
+    answers = [one[target.name] for one in model.answers(evaluation.samples, rows=numbers, explain=True)]
+    told = [value for one in answers for value in (one.contributions or {}).values()]
+    reach = max([abs(value) for value in told if np.isfinite(value)] or [1.0])
+    cards = []
+    for place, row, answer in zip(chosen, numbers.tolist(), answers, strict=True):
+        media = {name: album.show(name, row) for name in model.schema.names}
+        shares = {name: Estimate(value, value, value) for name, value in (answer.contributions or {}).items()}
+        cards.append(Card(row + 1, *_answer_words(target, truth[place], predicted[place], answer),
+                          [(name, html) for name, html in media.items() if html is not None],
+                          [name for name, html in media.items() if html is None],
+                          _bars(shares, Axis([-reach, reach])) if len(shares) > 1 else []))
+    return {"said": said, "cards": cards}
+
+
+def _worst(target: Target, truth: npt.NDArray[Any], predicted: Floats) -> tuple[list[int], str]:
+    """Positions of the worst answers, worst first, and what they are."""
+    if target.task == "regress":
+        order = np.argsort(-np.abs(predicted[:, 0] - truth), kind="stable")[:MOST_MISTAKES].tolist()
+        return order, f"The {len(order)} rows with the largest errors, the largest first."
+    known = np.flatnonzero(truth >= 0)
+    guessed = predicted.argmax(axis=1)
+    order = known[np.argsort(predicted[known, truth[known]], kind="stable")]
+    wrong = [place for place in order.tolist() if guessed[place] != truth[place]]
+    if not wrong:
+        return order[:6].tolist(), "There is no mistake on these rows. Shown instead: the rows it was least sure of."
+    seen: Counter[tuple[int, int]] = Counter()
+    chosen = []
+    for place in wrong:
+        pair = (int(truth[place]), int(guessed[place]))
+        seen[pair] += 1
+        if seen[pair] <= SAME_MISTAKE and len(chosen) < MOST_MISTAKES:
+            chosen.append(place)
+    return chosen, (f"{len(wrong):,} of {len(known):,} rows are wrong. Shown: the {len(chosen)} in which the true class got "
+                    f"the lowest probability, at most {SAME_MISTAKE} of the same sort.")
+
+
+def _answer_words(target: Target, truth: Any, predicted: Floats, answer: Answer) -> tuple[str, str, str]:
+    """What was true, what was answered, and how sure or how far off."""
+    if target.task == "regress":
+        return number_words(float(truth)), number_words(float(predicted[0])), f"off by {_signed(predicted[0] - truth)}"
+    return (target.classes[int(truth)], str(answer.value),
+            f"{percent_words(float(predicted.max()))} sure; {percent_words(float(predicted[int(truth)]))} for the truth")
+
+
+# ---- training and data ----
+
+def _learning(model: Model) -> dict[str, Any] | None:
+    """Learning curves, and what they say; None without a history."""
+    history = model.history
+    if not history:
+        return None
+    best_step = model.facts.get("best_step")
+    best = next((entry for entry in history if entry.get("step") == best_step), None)
+    epoch = None if best is None else float(best["epoch"])
+    losses = [entry["validation_loss"] for entry in history if entry.get("validation_loss") is not None]
+    said = f"Training made {model.facts.get('steps', history[-1].get('step', '?'))} steps in {len(history)} epochs."
+    if losses and best is not None:
+        said += f" The validation loss was lowest after epoch {best['epoch']} (step {best_step}): that model was chosen."
+        if best is history[-1] and len(history) > 1:
+            said += " It was still falling at the end, so more epochs may help."
+        elif len(losses) > 2 and losses[-1] > 1.1 * min(losses):
+            said += " Afterwards it rose again: longer training would only learn the training rows by heart."
+    elif not losses:
+        said += " There were no validation rows to choose by."
+    charts = []
+    for number, target in enumerate(model.schema.targets):
+        scored = {subset for entry in history for subset in entry.get("scores", {}).get(target.name, {})}
+        subsets = [name for name in ("all", *model.schema.names) if name in scored]
+        word = METRIC_WORDS["r2" if target.task == "regress" else primary_metric(target, balance=model.recipe.training.balance)]
+        if subsets:
+            svg = plots.score_curves(history, target.name, subsets, epoch, word=word, prefix=f"scores{number}")
+            charts.append({"title": f"{target.name}: validation {word}", "svg": Markup(svg),
+                           "legend": ["all modalities" if name == "all" else f"{name} alone" for name in subsets]})
+    return {"said": said, "loss": Markup(plots.loss_curves(history, epoch)), "charts": charts, "validated": bool(losses)}
+
+
+def _run(model: Model, evaluation: Evaluation) -> dict[str, Any]:
+    """The data and the run: what went in, what was missing, how it was trained."""
+    samples, chosen, facts = evaluation.samples, evaluation.chosen, model.facts
+    present = samples.presence[chosen].sum(axis=0).tolist()
+    modalities = [{"name": modality.name, "kind": modality.kind.name, "present": count, "missing": len(chosen) - count,
+                   "unreadable": len(samples.cells[modality.name].unreadable)}
+                  for modality, count in zip(model.schema.modalities, present, strict=True)]
+    gaps = [f"{one['name']} in {one['missing']:,}" for one in modalities if one["missing"]]
+    said = (f"The scored rows lack {', '.join(gaps)} of {len(chosen):,} rows; what is absent is never filled in."
+            if gaps else "Every scored row has all modalities.")
+    told = {"parameters": f"{model.num_parameters():,}", "fusion": f"{model.recipe.model.fusion}, width "
+            f"{model.recipe.model.width}", "training table": model.recipe.source, "steps": facts.get("steps"),
+            "chosen step": facts.get("best_step"), "ended because": facts.get("stopped"), "seconds": facts.get("seconds"),
+            "device": facts.get("device"), "precision": {"no": "float32"}.get(str(facts.get("precision")),
+                                                                             facts.get("precision"))}
+    if "refit" in facts:
+        told["refit"] = f"{facts['refit']['steps']} steps on {facts['refit']['rows']:,} training and validation rows"
+    return {
+        "said": said, "schema": model.schema.lines(), "splits": facts.get("rows", {}), "split_note": facts.get("split"),
+        "modalities": modalities, "notes": evaluation.notes[:MOST_NOTES],
+        "more_notes": max(0, len(evaluation.notes) - MOST_NOTES), "unreadable": samples.unreadable[:MOST_UNREADABLE],
+        "num_unreadable": len(samples.unreadable), "recipe": model.recipe.to_yaml(),
+        "facts": {name: value for name, value in told.items() if value not in (None, "")},
+    }
+
+
+# ---- numbers in words ----
+
+def number_words(value: float) -> str:
+    """A number as a person writes it: three decimals or so, a real minus sign.
+
+    Example:
+        >>> number_words(0.95812), number_words(-1234.5), number_words(float("nan"))
+        ('0.958', '−1,234', '—')
+    """
+    size = abs(value)
+    if not np.isfinite(value):
+        return "—"
+    if 0 < size < 0.001:
+        return f"{value:.2g}".replace("-", "−")
+    decimals = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
+    return f"{value:,.{decimals}f}".replace("-", "−")
+
+
+def percent_words(share: float) -> str:
+    """A share as percent.
+
+    Example:
+        >>> percent_words(0.958), percent_words(1.0), percent_words(0.0001)
+        ('95.8 %', '100 %', 'under 0.1 %')
+    """
+    if not np.isfinite(share):
+        return "—"
+    if 0 < share < 0.001:
+        return "under 0.1 %"
+    if 0.999 < share < 1:
+        return "over 99.9 %"
+    return f"{100 * share:.1f}".removesuffix(".0").replace("-", "−") + " %"
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + number_words(float(value))
+
+
+def _spread(value: Estimate) -> str:
+    return f"{number_words(value.value)} ({number_words(value.low)} to {number_words(value.high)})"
+
+
+def _known(value: float, otherwise: float) -> float:
+    return value if np.isfinite(value) else otherwise
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else "twice" if count == 2 else f"{count:,} times"

@@ -1,0 +1,49 @@
+"""The recipe: names agree with the registries, mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sensorium.data.kinds import KINDS
+from sensorium.encoders import ENCODERS
+from sensorium.errors import RecipeError
+from sensorium.fusion import FUSIONS
+from sensorium.recipe import ENCODER_NAMES, FUSION_NAMES, Recipe
+
+
+def test_names_equal_the_registries() -> None:
+    assert set(FUSION_NAMES) == set(FUSIONS)
+    assert {kind: set(names) for kind, names in ENCODER_NAMES.items()} == {k: set(v) for k, v in ENCODERS.items()}
+    assert set(KINDS) == set(ENCODERS)
+
+
+def test_yaml_round_trip() -> None:
+    recipe = Recipe().changed("training", epochs=7, seed=3).changed("data", targets=("a", "b"), weights={"a": 0.5})
+    assert Recipe.from_yaml(recipe.to_yaml()) == recipe
+
+
+def test_none_leaves_a_value_as_it_is() -> None:
+    assert Recipe().changed("training", epochs=3).changed("training", epochs=None).training.epochs == 3
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("training: {epochs: 0}", "training.epochs"),
+    ("training: {epoch: 3}", "training.epoch"),
+    ("model: {fusion: atention}", "Did you mean 'attention'"),
+    ("- a\n- b", "expected sections"),
+    ("a: [", "not YAML"),
+    ("model: {width: 10}", "multiple of 8"),
+])
+def test_mistakes_are_named_in_one_line(text: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words) as error:
+        Recipe.from_yaml(text)
+    assert "\n" not in str(error.value)
+
+
+def test_every_recipe_of_the_folder_is_valid() -> None:
+    files = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+    assert files
+    for file in files:
+        Recipe.read(file)

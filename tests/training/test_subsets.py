@@ -1,0 +1,40 @@
+"""Subset sampling: never empty, never more than there is, the right law, keyed by the row."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sensorium.keyed import Draws
+from sensorium.training.subsets import sample_presence
+
+ROWS = np.arange(30_000)
+
+
+def test_law_with_three_modalities() -> None:
+    presence = np.ones((len(ROWS), 3), dtype=bool)
+    drawn = sample_presence(presence, Draws(0, 0, ROWS), p_full=0.4)
+    sizes = np.bincount(drawn.sum(axis=1), minlength=4) / len(ROWS)
+    np.testing.assert_allclose(sizes, [0, 0.2, 0.2, 0.6], atol=0.01)  # .4 + .6/3, .6/3, .6/3
+    singles = drawn[drawn.sum(axis=1) == 1]
+    np.testing.assert_allclose(singles.mean(axis=0), 1 / 3, atol=0.02)
+
+
+def test_only_what_is_there_and_never_nothing() -> None:
+    presence = np.random.default_rng(0).random((5000, 4)) < 0.5
+    presence[~presence.any(axis=1), 0] = True
+    drawn = sample_presence(presence, Draws(1, 0, ROWS[:5000]), p_full=0.0)
+    assert not (drawn & ~presence).any()
+    assert drawn.any(axis=1).all()
+
+
+def test_all_with_probability_one() -> None:
+    presence = np.random.default_rng(0).random((100, 4)) < 0.7
+    assert np.array_equal(sample_presence(presence, Draws(0, 0, ROWS[:100]), p_full=1.0), presence)
+
+
+def test_keyed_by_row_and_epoch() -> None:
+    presence = np.ones((100, 3), dtype=bool)
+    many = sample_presence(presence, Draws(0, 0, ROWS[:100]), p_full=0.2)
+    for row in (0, 17, 99):
+        assert np.array_equal(sample_presence(presence[:1], Draws(0, 0, ROWS[[row]]), p_full=0.2)[0], many[row])
+    assert not np.array_equal(many, sample_presence(presence, Draws(0, 1, ROWS[:100]), p_full=0.2))
