@@ -114,7 +114,8 @@ def _target_part(model: Model, evaluation: Evaluation, target: Target, number: i
     baselines = [one for one in evaluation.baselines if one.target == target.name]
     labels = evaluation.samples.labels[target.name]
     kept = labels.mask[evaluation.chosen]
-    truth, predicted = labels.values[evaluation.chosen][kept], evaluation.predicted[target.name][kept]
+    truth: npt.NDArray[Any] = labels.values[evaluation.chosen][kept]
+    predicted = evaluation.predicted[target.name][kept]
     classify = target.task == "classify"
     return {
         "target": target, "word": METRIC_WORDS[primary], "higher": HIGHER_IS_BETTER[primary], "found": found,
@@ -160,7 +161,7 @@ def _table(
     scores = [score for score in evaluation.subsets if score.target == target]
     shown = _most_telling(scores, len(names))
     metrics = [primary, *(name for name in found.metrics if name != primary)]
-    estimates = [one.metrics[primary] for one in (*shown, found, *baselines)]
+    estimates = [one.metrics[primary] for one in (*shown, found)] + [one.metrics[primary] for one in baselines]
     axis = Axis([number for one in estimates for number in (one.value, one.low, one.high)])
 
     def line(label: str, marks: tuple[bool, ...] | None, one: Score | Baseline) -> Line:
@@ -286,20 +287,19 @@ def _confusion(target: Target, truth: Rows, predicted: Floats) -> dict[str, Any]
         return target.classes[code] if code >= 0 else "(a class unseen in training)"
 
     wrong = sorted(((count, pair) for pair, count in counts.items() if pair[0] != pair[1]), reverse=True)
-    pairs = [{"truth": word(a), "predicted": word(b), "count": count, "share": count / totals[a]}
-             for count, (a, b) in wrong[:MOST_PAIRS]]
+    pairs = [(word(a), word(b), count, count / totals[a]) for count, (a, b) in wrong[:MOST_PAIRS]]
     said = f"{right:,} of {len(truth):,} rows are right ({percent_words(right / len(truth))})."
     if pairs:
-        worst = pairs[0]
-        said += (f" The most frequent mistake: {worst['truth']} taken for {worst['predicted']} "
-                 f"({_times(worst['count'])}, {percent_words(worst['share'])} of its rows).")
+        first, second, count, share = pairs[0]
+        said += (f" The most frequent mistake: {first} taken for {second} ({_times(count)}, {percent_words(share)} of "
+                 f"its rows).")
     lines = []
     if len(target.classes) <= MOST_CLASSES:
-        codes = [code for code in range(-1, len(target.classes)) if code >= 0 or totals[code]]
+        codes = [*range(len(target.classes)), *([-1] if totals[-1] else [])]
         lines = [{"label": word(a), "total": totals[a],
-                  "recall": counts[a, a] / totals[a] if totals[a] and a >= 0 else float("nan"),
+                  "recall": counts[a, a] / totals[a] if totals[a] else float("nan"),
                   "cells": [(counts[a, b], counts[a, b] / max(1, totals[a]), a == b)
-                            for b in range(len(target.classes))]} for a in [*codes[codes[0] < 0:], *([-1] * (codes[0] < 0))]]
+                            for b in range(len(target.classes))]} for a in codes]
     return {"said": said, "lines": lines, "classes": target.classes, "pairs": pairs}
 
 
@@ -326,8 +326,8 @@ def _calibration(
     sure = ("about as sure as it should be" if abs(gap) < 0.01
             else f"too sure by {100 * gap:.1f} points" if gap > 0 else f"too modest by {-100 * gap:.1f} points")
     said = (f"On average the model is {percent_words(float(confidence.mean()))} sure of its answer and right in "
-            f"{percent_words(float(right.mean()))} of the rows: {sure}. Level by level, stated and actual shares differ "
-            f"by {100 * error.value:.1f} points on average (ECE {_spread(error)}).")
+            f"{percent_words(float(right.mean()))} of the rows: {sure}. Level by level, stated and actual shares "
+            f"differ by {100 * error.value:.1f} points on average (ECE {_spread(error)}).")
     return {"said": said, "temperature": temperature,
             "svg": Markup(plots.reliability(confidence, right, prefix=f"reliability{number}"))}
 
@@ -388,22 +388,23 @@ def _worst(target: Target, truth: npt.NDArray[Any], predicted: Floats) -> tuple[
     if not wrong:
         return order[:6].tolist(), "There is no mistake on these rows. Shown instead: the rows it was least sure of."
     seen: Counter[tuple[int, int]] = Counter()
-    chosen = []
+    chosen: list[int] = []
     for place in wrong:
         pair = (int(truth[place]), int(guessed[place]))
         seen[pair] += 1
         if seen[pair] <= SAME_MISTAKE and len(chosen) < MOST_MISTAKES:
             chosen.append(place)
-    return chosen, (f"{len(wrong):,} of {len(known):,} rows are wrong. Shown: the {len(chosen)} in which the true class got "
-                    f"the lowest probability, at most {SAME_MISTAKE} of the same sort.")
+    return chosen, (f"{len(wrong):,} of {len(known):,} rows are wrong. Shown: the {len(chosen)} in which the true "
+                    f"class got the lowest probability, at most {SAME_MISTAKE} of the same sort.")
 
 
 def _answer_words(target: Target, truth: Any, predicted: Floats, answer: Answer) -> tuple[str, str, str]:
     """What was true, what was answered, and how sure or how far off."""
     if target.task == "regress":
         return number_words(float(truth)), number_words(float(predicted[0])), f"off by {_signed(predicted[0] - truth)}"
-    return (target.classes[int(truth)], str(answer.value),
-            f"{percent_words(float(predicted.max()))} sure; {percent_words(float(predicted[int(truth)]))} for the truth")
+    sure, due = float(predicted.max()), float(predicted[int(truth)])
+    detail = f"{percent_words(sure)} sure; {percent_words(due)} for the truth"
+    return target.classes[int(truth)], str(answer.value), detail
 
 
 # ---- training and data ----
@@ -419,7 +420,7 @@ def _learning(model: Model) -> dict[str, Any] | None:
     losses = [entry["validation_loss"] for entry in history if entry.get("validation_loss") is not None]
     said = f"Training made {model.facts.get('steps', history[-1].get('step', '?'))} steps in {len(history)} epochs."
     if losses and best is not None:
-        said += f" The validation loss was lowest after epoch {best['epoch']} (step {best_step}): that model was chosen."
+        said += f" The validation loss was lowest after epoch {best['epoch']} (step {best_step}): that one was chosen."
         if best is history[-1] and len(history) > 1:
             said += " It was still falling at the end, so more epochs may help."
         elif len(losses) > 2 and losses[-1] > 1.1 * min(losses):
@@ -430,12 +431,14 @@ def _learning(model: Model) -> dict[str, Any] | None:
     for number, target in enumerate(model.schema.targets):
         scored = {subset for entry in history for subset in entry.get("scores", {}).get(target.name, {})}
         subsets = [name for name in ("all", *model.schema.names) if name in scored]
-        word = METRIC_WORDS["r2" if target.task == "regress" else primary_metric(target, balance=model.recipe.training.balance)]
+        word = METRIC_WORDS["r2" if target.task == "regress" else
+                            primary_metric(target, balance=model.recipe.training.balance)]
         if subsets:
             svg = plots.score_curves(history, target.name, subsets, epoch, word=word, prefix=f"scores{number}")
             charts.append({"title": f"{target.name}: validation {word}", "svg": Markup(svg),
                            "legend": ["all modalities" if name == "all" else f"{name} alone" for name in subsets]})
-    return {"said": said, "loss": Markup(plots.loss_curves(history, epoch)), "charts": charts, "validated": bool(losses)}
+    return {"said": said, "loss": Markup(plots.loss_curves(history, epoch)), "charts": charts,
+            "validated": bool(losses)}
 
 
 def _run(model: Model, evaluation: Evaluation) -> dict[str, Any]:
@@ -448,11 +451,11 @@ def _run(model: Model, evaluation: Evaluation) -> dict[str, Any]:
     gaps = [f"{one['name']} in {one['missing']:,}" for one in modalities if one["missing"]]
     said = (f"The scored rows lack {', '.join(gaps)} of {len(chosen):,} rows; what is absent is never filled in."
             if gaps else "Every scored row has all modalities.")
-    told = {"parameters": f"{model.num_parameters():,}", "fusion": f"{model.recipe.model.fusion}, width "
-            f"{model.recipe.model.width}", "training table": model.recipe.source, "steps": facts.get("steps"),
-            "chosen step": facts.get("best_step"), "ended because": facts.get("stopped"), "seconds": facts.get("seconds"),
-            "device": facts.get("device"), "precision": {"no": "float32"}.get(str(facts.get("precision")),
-                                                                             facts.get("precision"))}
+    precision = {"no": "float32"}.get(str(facts.get("precision")), facts.get("precision"))
+    told = {"parameters": f"{model.num_parameters():,}", "training table": model.recipe.source,
+            "fusion": f"{model.recipe.model.fusion}, width {model.recipe.model.width}", "steps": facts.get("steps"),
+            "chosen step": facts.get("best_step"), "ended because": facts.get("stopped"),
+            "seconds": facts.get("seconds"), "device": facts.get("device"), "precision": precision}
     if "refit" in facts:
         told["refit"] = f"{facts['refit']['steps']} steps on {facts['refit']['rows']:,} training and validation rows"
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from einops import rearrange, reduce
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,12 +16,14 @@ NEVER = -1e9
 
 
 class AttentionFusion(Fusion):
-    """u = |S| · Σ_t a_t V_m(t) x_t, a = softmax_t(q · x_t − log n_m(t)); z = u + mlp(u), a head at a time.
+    """u = |S| · Σ_{m ∈ S} w_m v_m, v_m = rms_norm(Σ_t a_mt V_m x_mt), w = softmax_S(tanh(s · v_m)); z = u + mlp(u).
 
-    x are the tokens of the present modalities after one block of attention among them all; the sum runs over the
-    real ones. The factor |S| lets the evidence of independent modalities add up, as log-likelihoods do. Subtracting
-    log n_m, a modality's number of tokens, lets modalities compete as one each, so that 49 picture cells do not drown
-    one table row. The weights are a modality's share of a, the mean over heads.
+    x are the tokens of the present modalities after one block of attention among them all, a_m what learned queries,
+    one a head, read from modality m's tokens. Every v_m has the same length and the ratio of two weights is at most
+    e²: a modality that is certain of everything it has seen in training cannot shout down one that knows when it is
+    unsure (without this, sounds of unseen speakers overruled clear pictures). The factor |S| lets the evidence of
+    independent modalities add up, as log-likelihoods do. In the block, log n_m is subtracted from the n_m tokens of a
+    modality, so that 49 picture cells do not drown one table row.
 
     Args:
         names: the modalities, in the schema's order.
@@ -45,6 +47,7 @@ class AttentionFusion(Fusion):
         self.norm_query = nn.LayerNorm(width, elementwise_affine=False)
         self.query = nn.Linear(width, self.num_heads, bias=False)
         self.values = nn.ModuleList(nn.Linear(width, width) for _ in names)
+        self.strength = nn.Linear(width, 1, bias=False)
         self.after = _mlp(width)
 
     def forward(self, tokens: dict[str, Tokens], presence: Bool[Tensor, "batch modality"]) -> Fused:
@@ -54,14 +57,15 @@ class AttentionFusion(Fusion):
         values = [torch.where(mask[:, :, None], tokens[self.names[place]].values + self.modality[place], 0.0)
                   for place, mask in zip(places, masks, strict=True)]
         bias = torch.cat([_per_modality(mask, values[0].dtype) for mask in masks], dim=1)
-        read = self._mix(torch.cat(values, dim=1), bias)
-        scores = self.query(self.norm_query(read)) + bias[:, :, None]
-        sizes = [mask.shape[1] for mask in masks]
-        shares, parts = torch.split(scores.softmax(dim=1), sizes, dim=1), torch.split(read, sizes, dim=1)
-        total = sum(self._read(share, self.values[place](part))
-                    for place, share, part in zip(places, shares, parts, strict=True))
-        total = total * presence.sum(dim=1, keepdim=True)
-        return Fused(total + self.after(total), weights=self._weights(places, shares))
+        parts = torch.split(self._mix(torch.cat(values, dim=1), bias), [mask.shape[1] for mask in masks], dim=1)
+        voices = [values[0].new_zeros(len(presence), self.width) for _ in self.names]
+        for place, part, mask in zip(places, parts, masks, strict=True):
+            voices[place] = torch.where(presence[:, place, None], self._read(place, part, mask), 0.0)
+        stacked = torch.stack(voices, dim=1)
+        strength = torch.where(presence, torch.tanh(self.strength(stacked)[:, :, 0]), NEVER)
+        weights = strength.softmax(dim=1)
+        total = (weights[:, :, None] * stacked).sum(dim=1) * presence.sum(dim=1, keepdim=True)
+        return Fused(total + self.after(total), weights=weights)
 
     def _mix(self, values: Float[Tensor, "batch token width"], bias: Float[Tensor, "batch token"]) -> Tensor:
         """One pre-norm transformer block over all present tokens."""
@@ -73,17 +77,15 @@ class AttentionFusion(Fusion):
         mixed: Tensor = values + self.mlp(values)
         return mixed
 
-    def _read(self, share: Float[Tensor, "batch token head"], values: Float[Tensor, "batch token width"]) -> Tensor:
-        """Σ_t a_t v_t of one modality, each head its own part of the width."""
-        by_head = rearrange(values, "batch token (head width) -> batch token head width", head=self.num_heads)
-        return rearrange((share[:, :, :, None] * by_head).sum(dim=1), "batch head width -> batch (head width)")
-
-    def _weights(self, places: list[int], shares: tuple[Tensor, ...]) -> Float[Tensor, "batch modality"]:
-        """Each modality's share of the attention, the mean over heads."""
-        columns = [shares[0].new_zeros(len(shares[0])) for _ in self.names]
-        for place, share in zip(places, shares, strict=True):
-            columns[place] = reduce(share, "batch token head -> batch", "sum") / self.num_heads
-        return torch.stack(columns, dim=1)
+    def _read(
+        self, place: int, tokens: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"]
+    ) -> Float[Tensor, "batch width"]:
+        """v_m of one modality, each head its own part of the width."""
+        scores = torch.where(mask[:, :, None], self.query(self.norm_query(tokens)), NEVER)
+        values = rearrange(self.values[place](tokens), "batch token (head width) -> batch token head width",
+                           head=self.num_heads)
+        read = (scores.softmax(dim=1)[:, :, :, None] * values).sum(dim=1)
+        return F.rms_norm(rearrange(read, "batch head width -> batch (head width)"), (self.width,))
 
 
 def _per_modality(mask: Bool[Tensor, "batch token"], dtype: torch.dtype) -> Float[Tensor, "batch token"]:

@@ -92,13 +92,18 @@ def test_one_modality_alone_works(fusion: Fusion) -> None:
     assert fused.weights is None or torch.allclose(fused.weights, torch.ones(7, 1))
 
 
-def test_many_tokens_do_not_drown_one() -> None:
-    """With indifferent queries, 49 tokens and 1 token weigh the same."""
+def test_many_tokens_do_not_drown_one_and_no_modality_drowns_another() -> None:
+    """Indifferent: 49 tokens and 1 token weigh the same. Far apart: still no more than e² to 1."""
     fusion = FUSIONS["attention"](NAMES, WIDTH)
-    torch.nn.init.zeros_(fusion.get_parameter("query.weight"))
-    weights = fusion(_tokens(), torch.ones(7, 3, dtype=torch.bool)).weights
+    everything = torch.ones(7, 3, dtype=torch.bool)
+    weight = fusion.get_parameter("strength.weight")
+    torch.nn.init.zeros_(weight)
+    weights = fusion(_tokens(), everything).weights
     assert weights is not None
     torch.testing.assert_close(weights, torch.full((7, 3), 1 / 3))
+    torch.nn.init.normal_(weight, std=100.0)
+    weights = fusion(_tokens(), everything).weights
+    assert weights is not None and (weights.amax(dim=1) / weights.amin(dim=1)).max() < 7.4
 
 
 def test_concat_with_everything_present_is_concatenation_and_a_linear_map() -> None:
