@@ -28,7 +28,7 @@ from sensorium.training.console import Quiet
 from sensorium.training.distributed import Device
 from sensorium.training.fit import Prepared, prepare
 from sensorium.training.loop import make_optimizer, train_step
-from sensorium.training.subsets import sample_presence
+from sensorium.training.subsets import sample_subsets
 
 STEPS, RUNS = 25, 5
 
@@ -39,12 +39,12 @@ def bare_loop(model: Model, prepared: Prepared, batches: list[np.ndarray]) -> fl
     optimizer = make_optimizer(model, options)
     ready = []
     for rows in batches:
-        presence = sample_presence(prepared.samples.presence[rows], Draws(0, 0, rows), p_full=options.p_full)
-        ready.append((make_batch(prepared.samples, rows), torch.from_numpy(presence)))
+        drawn = sample_subsets(prepared.samples.presence[rows], Draws(0, 0, rows), options)
+        ready.append((make_batch(prepared.samples, rows), [torch.from_numpy(presence) for presence in drawn]))
     model.train()
     started = time.perf_counter()
-    for batch, presence in ready:
-        loss = model(batch, presence).total
+    for batch, drawn in ready:
+        loss = model(batch, *drawn).total
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip, foreach=True)

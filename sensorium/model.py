@@ -86,21 +86,24 @@ class Model(nn.Module):
 
     # --- training and the steps of every use -----------------------------------------------------------------------
 
-    def forward(self, batch: Batch, presence: Tensor | None = None) -> Loss:
+    def forward(self, batch: Batch, *presences: Tensor) -> Loss:
         """The joint loss Σ_k λ_k L_k of a batch, and its parts: the only entry for training.
 
         Args:
             batch: rows with targets.
-            presence: (batch, modality) this step's sampled subsets; what the rows have where None.
+            presences: (batch, modality) this step's sampled subsets, one or more of each row: the losses are their
+                means, and rows are encoded once. What the rows have where none is given.
         """
-        view = self.view(self.encode(batch), presence)
-        total: Tensor | None = None
+        encoded = self.encode(batch)
+        drawn = presences or (encoded.presence,)
+        total = torch.zeros((), device=encoded.presence.device)
         parts: dict[str, Tensor] = {}
-        for objective in self.objectives():
-            loss = objective(view.restricted(objective.hidden, objective.needs), batch)
-            total = objective.weight * loss.total + (0.0 if total is None else total)
-            parts.update(loss.parts)
-        assert total is not None, "a model without objectives cannot be trained"
+        for presence in drawn:
+            view = self.view(encoded, presence)
+            for objective in self.objectives():
+                loss = objective(view.restricted(objective.hidden, objective.needs), batch)
+                total = total + objective.weight * loss.total / len(drawn)
+                parts |= {name: parts.get(name, 0.0) + part / len(drawn) for name, part in loss.parts.items()}
         return Loss(total, parts)
 
     def objectives(self) -> list[Predictor]:

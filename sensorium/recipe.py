@@ -60,7 +60,7 @@ class ModelOptions(Section):
         encoders: modality → a name of sensorium.encoders.ENCODERS for its kind; left out: the kind's first.
     """
 
-    width: int = Field(default=96, ge=8, multiple_of=8)
+    width: int = Field(default=96, ge=16, multiple_of=16)
     fusion: str = "attention"
     encoders: dict[str, str] = {}
 
@@ -76,7 +76,7 @@ class TrainingOptions(Section):
     """How the model is trained.
 
     Args:
-        epochs: passes over the training rows; None: as many as make about 150,000 samples, 10 to 100.
+        epochs: passes over the training rows; None: as many as make about 50,000 samples, 10 to 60.
         minutes: a time budget that sets the epochs instead, refit included.
         batch_size: rows a step.
         learning_rate: AdamW's highest, after warm-up; decays to 0 along a cosine.
@@ -86,6 +86,7 @@ class TrainingOptions(Section):
         label_smoothing: of classify objectives.
         balance: whether rare classes count as much as frequent ones (logit adjustment).
         p_full: the probability that a row keeps all its modalities in a step; otherwise a random subset.
+        singles: whether each step also scores one random modality of every row on its own.
         patience: epochs without a better validation loss before training stops; 0 = never.
         refit: train once more on training and validation rows for the chosen number of steps; auto: up to 20,000 rows.
         seed: of every draw.
@@ -100,9 +101,10 @@ class TrainingOptions(Section):
     weight_decay: float = Field(default=0.05, ge=0)
     warmup: float = Field(default=0.1, ge=0, lt=1)
     clip: float = Field(default=1.0, gt=0)
-    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     balance: bool = False
     p_full: float = Field(default=0.5, ge=0, le=1)
+    singles: bool = True
     patience: int = Field(default=15, ge=0)
     refit: Literal["auto", "always", "never"] = "auto"
     seed: int = Field(default=0, ge=0)

@@ -34,7 +34,7 @@ def test_none_leaves_a_value_as_it_is() -> None:
     ("model: {fusion: atention}", "Did you mean 'attention'"),
     ("- a\n- b", "expected sections"),
     ("a: [", "not YAML"),
-    ("model: {width: 10}", "multiple of 8"),
+    ("model: {width: 10}", "multiple of 16"),
 ])
 def test_mistakes_are_named_in_one_line(text: str, words: str) -> None:
     with pytest.raises(RecipeError, match=words) as error:

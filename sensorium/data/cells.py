@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sensorium.data.kinds import TableKind, TextKind
+from sensorium.data.kinds import AnyKind, TableKind, TextKind
 from sensorium.data.kinds.base import Array, Cell, Kind
+from sensorium.data.kinds.table import Parsed
 from sensorium.data.schema import Modality
 from sensorium.data.table import Table
 from sensorium.errors import BadCell
@@ -54,6 +57,7 @@ class Cells:
         arrays: the decoded cells.
         num_blank: rows whose cell is blank.
         unreadable: rows whose cell cannot be read, and why.
+        notes: what fell back, a line each: categories that training did not have.
     """
 
     kind: Kind
@@ -62,6 +66,7 @@ class Cells:
     arrays: Arrays
     num_blank: int
     unreadable: tuple[UnreadableCell, ...]
+    notes: tuple[str, ...] = ()
 
 
 class Arrays:
@@ -105,20 +110,31 @@ class Arrays:
 def media_cells(table: Table, modality: Modality) -> list[Cell]:
     """The modality's cells, row by row: absolute paths for media named in a table, None where blank."""
     if isinstance(modality.kind, TableKind):
-        columns = [table.frame[name].to_list() if name in table.frame.columns else [None] * len(table)
-                   for name in modality.columns]
-        return list(zip(*columns, strict=True))
-    values = table.frame[modality.columns[0]].to_list()
-    if isinstance(modality.kind, TextKind):
-        return [None if v is None or (isinstance(v, str) and not v.strip()) else v for v in values]
-    return [_located(v, table.root) for v in values]
+        return list(zip(*(column.to_list() for column in table_columns(table, modality)), strict=True))
+    values = [None if _is_blank(value) else value for value in table.frame[modality.columns[0]].to_list()]
+    return values if isinstance(modality.kind, TextKind) else [_located(value, table.root) for value in values]
+
+
+def table_columns(table: Table, modality: Modality) -> list[pl.Series]:
+    """The modality's columns; empty ones where the table lacks them."""
+    return [table.frame[name] if name in table.frame.columns else pl.Series(name, [None] * len(table), dtype=pl.String)
+            for name in modality.columns]
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip()) or (
+        isinstance(value, float) and math.isnan(value))
 
 
 def _located(value: Any, root: Path) -> Any:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    return str(root / value.strip()) if isinstance(value, str) else str(root / value) if isinstance(value, Path) \
-        else value
+    """A path from the table's folder; one written on Windows is read too where there is no file of that very name."""
+    if not isinstance(value, str | Path):
+        return value
+    text = str(value).strip().removeprefix("file://")
+    path = str(root / text)
+    if "\\" in text and not os.path.lexists(path):
+        return str(root / text.replace("\\", "/"))
+    return path
 
 
 def decode_cells(
@@ -130,12 +146,14 @@ def decode_cells(
         table: the table.
         modality: with its measured kind.
         workers: processes; 0 decodes in this one. The result does not depend on it.
-        memory_bytes: decoded cells beyond this are decoded again when needed.
+        memory_bytes: decoded media beyond this are decoded again when needed.
         progress: called with (cells done, cells in all).
     """
+    if isinstance(modality.kind, TableKind):
+        return _decoded_table(table, modality, modality.kind, progress)
     cells = media_cells(table, modality)
     kind: Kind = modality.kind
-    cell_of_row, first_row = _distinct(cells, isinstance(kind, TableKind))
+    cell_of_row, first_row = _distinct(cells)
     sources = [cells[row] for row in first_row]
     kept: list[Array | None] = []
     reasons: dict[int, str] = {}
@@ -161,16 +179,35 @@ def _packed(
     renumbered = np.where(readable, np.cumsum(readable) - 1, -1).astype(np.int64)
     blank = cell_of_row < 0
     final = np.where(blank, -1, renumbered[np.maximum(cell_of_row, 0)] if len(renumbered) else -1)
-    if isinstance(modality.kind, TableKind):  # a row without any value is blank, not broken
-        blank = ~readable
-        unreadable = tuple(UnreadableCell(row + 1, column, repr(value)[:80], reason)
-                           for row, cell in enumerate(cells) for column, value, reason in modality.kind.problems(cell))
-    else:
-        unreadable = tuple(UnreadableCell(row + 1, modality.columns[0], _shown(table, modality, row), reasons[number])
-                           for row, number in enumerate(cell_of_row.tolist()) if number in reasons)
+    unreadable = tuple(UnreadableCell(row + 1, modality.columns[0], _shown(table, modality, row), reasons[number])
+                       for row, number in enumerate(cell_of_row.tolist()) if number in reasons)
     sources = [cells[row] for row, good in zip(first_row.tolist(), readable.tolist(), strict=True) if good]
     arrays = Arrays([a for a, good in zip(kept, readable.tolist(), strict=True) if good], modality.kind, sources)
     return Cells(modality.kind, final.astype(np.int64), first_row[readable], arrays, int(blank.sum()), unreadable)
+
+
+def _decoded_table(table: Table, modality: Modality, kind: TableKind, progress: Progress | None) -> Cells:
+    """The rows of a table modality, column by column; the same as `kind.decode` of every row."""
+    columns = table_columns(table, modality)
+    rows, found = kind.decode_columns(columns)
+    there = ~np.isnan(rows).all(axis=1)
+    cell_of_row = np.where(there, np.cumsum(there) - 1, -1).astype(np.int64)
+    unreadable = sorted(
+        (UnreadableCell(row + 1, column.name, repr(column[row])[:80], reason)
+         for column in columns for row, reason in found[column.name].refused.items()), key=lambda cell: cell.row)
+    notes = tuple(_unseen_note(name, parsed) for name, parsed in found.items() if parsed.unseen)
+    if progress is not None:
+        progress(len(rows), len(rows))
+    arrays = Arrays(list(rows[there]), kind, ())
+    return Cells(kind, cell_of_row, np.flatnonzero(there), arrays, int((~there).sum()), tuple(unreadable), notes)
+
+
+def _unseen_note(column: str, parsed: Parsed) -> str:
+    """How many cells of a column hold a category that the training rows did not have."""
+    shown = ", ".join(f"{category!r} {count}" for category, count in parsed.unseen.most_common(5))
+    more = f" and {len(parsed.unseen) - 5} more" if len(parsed.unseen) > 5 else ""
+    return (f"column {column!r}: {parsed.unseen.total()} cells hold categories unseen in training or too rare there "
+            f"({shown}{more}) and count as missing")
 
 
 def _shown(table: Table, modality: Modality, row: int) -> str:
@@ -178,10 +215,8 @@ def _shown(table: Table, modality: Modality, row: int) -> str:
     return repr(value)[:80] if isinstance(value, str) else type(value).__name__
 
 
-def _distinct(cells: list[Cell], every_row: bool) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(row,) cell numbers, −1 for blank, and (cell,) first rows. Table rows are all distinct."""
-    if every_row:
-        return np.arange(len(cells), dtype=np.int64), np.arange(len(cells), dtype=np.int64)
+def _distinct(cells: list[Cell]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(row,) cell numbers, −1 for blank, and (cell,) first rows."""
     numbers: dict[Any, int] = {}
     first: list[int] = []
     cell_of_row = np.full(len(cells), -1, dtype=np.int64)
@@ -198,7 +233,7 @@ def _distinct(cells: list[Cell], every_row: bool) -> tuple[npt.NDArray[np.int64]
 
 def cell_numbers(table: Table, modality: Modality) -> npt.NDArray[np.int64]:
     """(row,) numbers of the modality's distinct cells, −1 where blank: rows of equal numbers share a cell."""
-    return _distinct(media_cells(table, modality), isinstance(modality.kind, TableKind))[0]
+    return _distinct(media_cells(table, modality))[0]
 
 
 @dataclass(frozen=True)
@@ -217,7 +252,7 @@ def _decode_chunk(kind: Kind, sources: Sequence[Cell]) -> list[Array | _Refused]
 
 
 def _decoded(kind: Kind, sources: Sequence[Cell], workers: int) -> Iterator[Array | _Refused]:
-    light = isinstance(kind, TextKind | TableKind) or len(sources) <= INLINE_CELLS or workers == 0
+    light = isinstance(kind, TextKind) or len(sources) <= INLINE_CELLS or workers == 0
     if light or not all(isinstance(s, str | bytes) for s in sources):
         yield from _decode_chunk(kind, sources)
         return
@@ -233,13 +268,15 @@ def _size(array: Array) -> float:
     return float(array.nbytes) if isinstance(array, np.ndarray) else float(len(array))
 
 
-def sample_cells(table: Table, modality: Modality, rows: npt.NDArray[np.int64]) -> list[Cell]:
-    """The cells that a kind is measured on: all training cells of text and tables, 256 of media."""
-    light = isinstance(modality.kind, TextKind | TableKind)
-    step = 1 if light else max(1, len(rows) // 256)
+def measured_kind(table: Table, modality: Modality, rows: npt.NDArray[np.int64]) -> AnyKind:
+    """The kind measured on these rows: on all their cells for text and tables, on 256 for media."""
+    kind = modality.kind
+    step = 1 if isinstance(kind, TextKind | TableKind) else max(1, len(rows) // 256)
     some = Table(table.frame[rows[::step].astype(np.uint32)] if len(rows) else table.frame.head(0), table.root,
                  table.source)
-    return [cell for cell in media_cells(some, modality) if cell is not None]
+    if isinstance(kind, TableKind):
+        return kind.measure_columns(table_columns(some, modality))
+    return kind.measure([cell for cell in media_cells(some, modality) if cell is not None])
 
 
 def column_of(table: Table, name: str) -> pl.Series | None:

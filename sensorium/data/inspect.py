@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from sensorium.data.leak import Leak, find_leaks
 from sensorium.data.read import Data, default_memory, default_workers
@@ -47,7 +48,16 @@ class Inspection:
             "unreadable": [vars(cell) for cell in samples.unreadable],
             "leaks": [vars(leak) for leak in self.leaks],
             "notes": list(samples.notes),
+            "duplicates": self.num_duplicates,
         }
+
+    @property
+    def num_duplicates(self) -> int:
+        """Rows that repeat an earlier row, cell for cell."""
+        frame = self.data.table.frame
+        if any(dtype == pl.Object for dtype in frame.dtypes):
+            return 0
+        return frame.height - frame.n_unique()
 
     def class_counts(self, name: str) -> dict[str, int]:
         """class → rows, for a classified target."""
@@ -63,6 +73,8 @@ class Inspection:
         samples = self.samples
         lines = [f"{self.data.table.source}: {len(samples)} rows, {self.data.table.frame.width} columns",
                  *samples.notes, *samples.schema.lines(), ""]
+        if self.num_duplicates:
+            lines.append(f"{self.num_duplicates} rows repeat an earlier row, cell for cell")
         for place, name in enumerate(samples.schema.names):
             cells = samples.cells[name]
             missing = int((~samples.presence[:, place]).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sensorium.data.cells import Cells, Progress, UnreadableCell, column_of, decode_cells, sample_cells
-from sensorium.data.infer import SPLIT_WORDS, target_is_missing
-from sensorium.data.kinds.table import category_text, parse_number
+from sensorium.data.cells import Cells, Progress, UnreadableCell, column_of, decode_cells, measured_kind
+from sensorium.data.infer import target_is_missing
+from sensorium.data.kinds.table import TableColumn
+from sensorium.data.notation import category_key, category_text, is_missing
 from sensorium.data.schema import Schema, Target
-from sensorium.data.table import Table
-from sensorium.errors import BadCell, DataError
+from sensorium.data.table import SPLIT_WORDS, Table
+from sensorium.errors import DataError
 
 UNSEEN = -1
 
@@ -78,8 +80,7 @@ def measured(table: Table, schema: Schema, rows: npt.NDArray[np.int64]) -> Schem
     """The schema with kinds and target scales measured on these (training) rows."""
     modalities = []
     for modality in schema.modalities:
-        kind = modality.kind.measure(sample_cells(table, modality, rows))
-        modalities.append(modality.model_copy(update={"kind": kind}))
+        modalities.append(modality.model_copy(update={"kind": measured_kind(table, modality, rows)}))
     targets = []
     for target in schema.targets:
         labels = read_labels(table, target)
@@ -115,6 +116,7 @@ def decoded(
         whole = table if not lacking else _with_empty(table, lacking)
         cells[modality.name] = decode_cells(whole, modality, workers=workers, memory_bytes=left,
                                             progress=progress(modality.name) if progress else None)
+        notes += cells[modality.name].notes
         left -= min(left, cells[modality.name].arrays.num_bytes)
     extra = [name for name in table.frame.columns if name not in known]
     if extra:
@@ -132,29 +134,38 @@ def _with_empty(table: Table, names: list[str]) -> Table:
 
 def read_labels(table: Table, target: Target) -> Labels:
     """A target's column as numbers, with a mask of the rows that have a label."""
-    raw = table.frame[target.name].to_list()
-    mask = np.array([not target_is_missing(value) for value in raw], dtype=bool)
+    column = table.frame[target.name]
     if target.task == "regress":
-        numbers = np.zeros(len(raw), dtype=np.float64)
-        broken = []
-        for row, value in enumerate(raw):
-            if mask[row]:
-                try:
-                    numbers[row] = parse_number(value)
-                except BadCell as error:
-                    mask[row] = False
-                    broken.append(UnreadableCell(row + 1, target.name, repr(value)[:80], str(error)))
-        return Labels(numbers, mask, {}, tuple(broken))
-    codes = {label: number for number, label in enumerate(target.classes)}
-    values = np.full(len(raw), UNSEEN, dtype=np.int64)
-    unseen: dict[str, int] = {}
-    for row, value in enumerate(raw):
-        if mask[row]:
-            label = category_text(value)
-            values[row] = codes.get(label, UNSEEN)
-            if label not in codes:
-                unseen[label] = unseen.get(label, 0) + 1
+        parsed = TableColumn(name=target.name, type="number", notation=target.notation).parse_all(column)
+        broken = tuple(UnreadableCell(row + 1, target.name, repr(column[row])[:80], reason)
+                       for row, reason in sorted(parsed.refused.items()))
+        known = np.isfinite(parsed.numbers)
+        return Labels(np.where(known, parsed.numbers, 0.0), known, {}, broken)
+    codes = {category_key(label): number for number, label in enumerate(target.classes)}
+    found: dict[Any, int | None] = {}
+    values = np.full(len(column), UNSEEN, dtype=np.int64)
+    mask = np.ones(len(column), dtype=bool)
+    unseen: Counter[str] = Counter()
+    for row, value in enumerate(column.to_list()):
+        key = (type(value), value) if isinstance(value, str | int | float) else str(value)
+        if key not in found:
+            found[key] = _class_of(value, codes)
+        code = found[key]
+        if code is None:
+            mask[row] = False
+        elif code == UNSEEN:
+            unseen[category_text(value)] += 1
+        else:
+            values[row] = code
     return Labels(values, mask, unseen, ())
+
+
+def _class_of(value: Any, codes: Mapping[str, int]) -> int | None:
+    """The class's number, UNSEEN, or None for no label: blank, or a word such as NA that is not one of the classes."""
+    if target_is_missing(value):
+        return None
+    code = codes.get(category_key(value), UNSEEN)
+    return None if code == UNSEEN and is_missing(value) else code
 
 
 def group_numbers(table: Table, schema: Schema) -> npt.NDArray[np.int64] | None:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.data.kinds import AnyKind
+from sensorium.data.notation import Notation
 
 Task = Literal["classify", "regress"]
 
@@ -37,6 +38,7 @@ class Target(BaseModel):
         classes: the class labels in order; empty for regress.
         mean, std: of the training rows' numbers, measured before training; for regress.
         prior: the training rows' class frequencies, measured before training; for classify.
+        notation: how a regressed target's numbers are written.
         weight: the weight of its objective in the joint loss.
         reason: why it is taken for this task.
     """
@@ -48,7 +50,8 @@ class Target(BaseModel):
     mean: float = 0.0
     std: float = 1.0
     prior: tuple[float, ...] = ()
-    weight: float = Field(default=1.0, gt=0)
+    notation: Notation = Notation()
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     reason: str = ""
 
 

@@ -86,9 +86,12 @@ def _units(usable: Rows, groups: Rows | None, shared: Sequence[Rows]) -> tuple[R
     """(row,) a number for each bundle of rows that stays together, and why."""
     bonds = []
     note = "rows are split at random"
+    limit = max(2.0, LARGEST_BOND * len(usable))
+    grouped = False
     if groups is not None:
         count = len(np.unique(groups[usable]))
         if count >= MIN_GROUPS:
+            grouped = True
             bonds.append(groups[usable])
             note = f"rows are split by group ({count} groups)"
         else:
@@ -99,16 +102,23 @@ def _units(usable: Rows, groups: Rows | None, shared: Sequence[Rows]) -> tuple[R
         present = mine[mine >= 0]
         if len(np.unique(present)) == len(present):
             continue
-        if np.unique(present, return_counts=True)[1].max() <= max(2.0, LARGEST_BOND * len(usable)):
-            bonds.append(mine)
+        numbers, counts = np.unique(present, return_counts=True)
+        placeholders = numbers[counts > limit]
+        if len(placeholders):
+            note += f"; {len(placeholders)} files that many rows share do not bind these rows"
+        bonds.append(np.where(np.isin(mine, placeholders), -1, mine))
+    by_group = bonds[:1] if grouped else []
     units = _components(len(usable), bonds)
-    largest = int(np.bincount(units).max())
-    by_group = len(bonds) > 0 and groups is not None and note.startswith("rows are split by group")
-    if largest > max(2.0, LARGEST_BOND * len(usable)) and not by_group:
-        return np.arange(len(usable), dtype=np.int64), note
-    if len(bonds) > int(by_group):
+    if len(bonds) > len(by_group):
+        if int(np.bincount(units).max()) > max(limit, _largest(by_group)):
+            return _components(len(usable), by_group), note + "; too many rows share files for them to stay together"
         note += "; rows that share a file stay together"
     return units, note
+
+
+def _largest(bonds: Sequence[Rows]) -> int:
+    """How many rows the largest group has."""
+    return max((int(np.unique(bond, return_counts=True)[1].max()) for bond in bonds), default=0)
 
 
 def _components(num_rows: int, bonds: Sequence[Rows]) -> Rows:

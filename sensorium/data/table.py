@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from sensorium.data.delimited import read_csv, refuse_repeated
 from sensorium.errors import DataError
 
 MEDIA_SUFFIXES = {
@@ -24,6 +26,9 @@ UNREAD_SUFFIXES = {
                                     ".dcm", ".pcd", ".ply", ".bin", ".h5", ".mat", ".srt", ".vtt"}),
 }
 FOLDER_LABEL = "label"
+PLAIN_TYPES = frozenset({bool, int, float, str, bytes, date, datetime, time, timedelta, Decimal})
+SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "dev": "validation",
+               "validation": "validation", "calibration": "calibration", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -66,16 +71,21 @@ def read_table(source: str | Path) -> Table:
     if path.is_dir():
         return _read_class_folders(path)
     if not path.exists():
-        raise DataError(f"cannot read {str(source)!r}: no such file or folder")
+        broken = " (a link to nothing)" if path.is_symlink() else ""
+        raise DataError(f"cannot read {str(source)!r}: no such file or folder{broken}")
     suffix = path.suffix.lower()
-    readers = {".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet, ".pq": _read_parquet,
+    readers = {".csv": read_csv, ".tsv": read_csv, ".parquet": _read_parquet, ".pq": _read_parquet,
                ".jsonl": _read_jsonl, ".ndjson": _read_jsonl}
     if suffix not in readers:
         raise DataError(f"cannot read {str(source)!r}: expected .csv, .tsv, .parquet, .jsonl or a folder of class "
-                        f"folders, found {suffix or 'no file ending'}")
+                        f"folders, found {suffix or 'no file ending'}"
+                        f"{'; save the sheet as CSV' if suffix in ('.xlsx', '.xls', '.ods') else ''}")
     if path.stat().st_size == 0:
         raise DataError(f"cannot read {str(source)!r}: the file is empty (0 bytes)")
-    frame, notes = readers[suffix](path)
+    try:
+        frame, notes = readers[suffix](path)
+    except OSError as error:
+        raise DataError(f"cannot read {str(source)!r}: {error.strerror or type(error).__name__}") from error
     if frame.width == 0 or frame.height == 0:
         raise DataError(f"{str(source)!r} has no rows: {frame.width} columns, {frame.height} rows")
     return Table(frame, path.parent, str(source), notes)
@@ -85,53 +95,32 @@ def table_of_rows(rows: Sequence[Mapping[str, Any]], root: str | Path = ".") -> 
     """A table of rows given as dictionaries; cells may be paths, bytes, pictures, arrays, numbers or strings."""
     if not rows:
         raise DataError("no rows given")
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, Mapping):
+            raise DataError(f"row {number}: expected a dictionary of column and cell, found {type(row).__name__}")
     names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = []
-    for name in names:
-        values = [row.get(name) for row in rows]
-        plain = all(v is None or isinstance(v, bool | int | float | str | bytes) for v in values)
-        columns.append(pl.Series(name, values, strict=False) if plain else pl.Series(name, values, dtype=pl.Object))
+    if not names:
+        raise DataError("the given rows have no columns")
+    columns = [_column(str(name), [row.get(name) for row in rows]) for name in names]
     return Table(pl.DataFrame(columns), Path(root), f"{len(rows)} given rows")
 
 
-def _read_csv(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """All cells as strings, so that each kind decides what a cell means."""
-    raw = path.read_bytes()
-    notes: list[str] = []
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252"
-        raw = raw.decode(encoding, errors="replace").encode()
-        notes.append(f"{path.name} is not UTF-8: read as {encoding}")
-    raw = raw.removeprefix(b"\xef\xbb\xbf")
-    header_line = raw.split(b"\n", 1)[0].decode()
-    separator = "\t" if path.suffix.lower() == ".tsv" else _separator(header_line)
-    header = [name.strip() for name in next(csv.reader(io.StringIO(raw.decode()), delimiter=separator), [])]
-    _refuse_repeated(header, path)
-    try:
-        frame = pl.read_csv(io.BytesIO(raw), separator=separator, infer_schema=False)
-    except pl.exceptions.NoDataError as error:
-        raise DataError(f"{str(path)!r} has no rows") from error
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"cannot read {str(path)!r}: {_unequal_line(raw, separator, len(header)) or error}") from error
-    frame.columns = [name or f"column_{number}" for number, name in enumerate(header, start=1)]
-    return frame, tuple(notes)
-
-
-def _separator(header: str) -> str:
-    counts = {separator: header.count(separator) for separator in (",", ";", "\t", "|")}
-    best = max(counts, key=lambda s: counts[s])
-    return best if counts[best] else ","
-
-
-def _unequal_line(raw: bytes, separator: str, width: int) -> str | None:
-    """Where the first line of another length is, for the message."""
-    reader = csv.reader(io.StringIO(raw.decode()), delimiter=separator)
-    for cells in reader:
-        if cells and len(cells) != width:
-            return f"line {reader.line_num} has {len(cells)} cells, the header has {width}"
-    return None
+def _column(name: str, values: list[Any]) -> pl.Series:
+    """A column of Python values: typed where they are plain, objects otherwise."""
+    values = [value.item() if isinstance(value, np.generic) else value for value in values]
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= PLAIN_TYPES and not (bytes in kinds and len(kinds) > 1):
+        if str in kinds:  # beside words, a number that is not there is a blank
+            values = [None if isinstance(v, float) and v != v else v for v in values]
+            values = [v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for v in values]
+        try:
+            column = pl.Series(name, values, strict=False)
+        except (pl.exceptions.PolarsError, OverflowError, TypeError):
+            column = pl.Series(name, [None] * len(values))
+        if column.null_count() == sum(value is None for value in values):
+            return column
+        return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
+    return pl.Series(name, values, dtype=pl.Object)
 
 
 def _read_parquet(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -140,7 +129,7 @@ def _read_parquet(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
 
     try:
         names = list(pyarrow.parquet.read_schema(path).names)
-        _refuse_repeated(names, path)
+        refuse_repeated(names, path)
         frame = pl.read_parquet(path)
     except (pyarrow.ArrowException, pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"cannot read {str(path)!r} as Parquet: {str(error).splitlines()[0]}") from error
@@ -150,7 +139,8 @@ def _read_parquet(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
 def _unwrapped(frame: pl.DataFrame) -> pl.DataFrame:
     """Media stored as {bytes, path} structures become their bytes, else their path; categoricals become strings."""
     columns = []
-    for column in frame.get_columns():
+    for column in frame.rename({name: "index" for name in frame.columns if name == "__index_level_0__"
+                                and "index" not in frame.columns}).get_columns():
         if isinstance(column.dtype, pl.Struct) and {"bytes", "path"} <= {f.name for f in column.dtype.fields}:
             values = [None if v is None else (v["bytes"] if v["bytes"] is not None else v["path"])
                       for v in column.to_list()]
@@ -168,7 +158,7 @@ def _read_jsonl(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
     rows = []
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        _refuse_repeated([name for name, _ in pairs], path)
+        refuse_repeated([name for name, _ in pairs], path)
         return dict(pairs)
 
     with path.open(encoding="utf-8-sig") as file:
@@ -189,28 +179,38 @@ def _read_jsonl(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
 
 
 def _read_class_folders(folder: Path) -> Table:
-    """folder/class/file → a table of `file` and `label`."""
+    """folder/class/file → a table of `image` or `audio` and `label`; folder/train/class/file adds `split`."""
     known = {suffix: kind for kind, suffixes in MEDIA_SUFFIXES.items() for suffix in suffixes}
-    classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    files = [(file, one.name) for one in classes for file in sorted(one.rglob("*"))
+    tops = _folders(folder)
+    in_splits = len(tops) > 1 and all(p.name.lower() in SPLIT_WORDS and _folders(p) for p in tops)
+    classes = [(one, top.name.lower()) for top in tops for one in _folders(top)] if in_splits \
+        else [(top, "") for top in tops]
+    files = [(file, one.name, split) for one, split in classes for file in sorted(one.rglob("*"))
              if file.is_file() and not file.name.startswith(".")]
-    media = [(file, label) for file, label in files if file.suffix.lower() in known]
+    loose = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
+    media = [found for found in files if found[0].suffix.lower() in known]
     if not media:
-        raise DataError(f"{str(folder)!r} has no class folders with pictures or sounds in them "
-                        f"({len(classes)} folders, {len(files)} files)")
-    kinds = Counter(known[file.suffix.lower()] for file, _ in media)
+        table = next((f" (it holds {file.name!r}: name that file)" for file in loose
+                      if file.suffix.lower() in (".csv", ".tsv", ".parquet", ".jsonl")), "")
+        raise DataError(f"{str(folder)!r} has no class folders with pictures or sounds in them ({len(tops)} folders, "
+                        f"{len(files)} files in them){table}")
+    kinds = Counter(known[file.suffix.lower()] for file, _, _ in media)
     (kind, _), *others = kinds.most_common()
-    chosen = [(file, label) for file, label in media if known[file.suffix.lower()] == kind]
+    chosen = [found for found in media if known[found[0].suffix.lower()] == kind]
     notes = [f"{count} {other} files left out: the folder holds mostly {kind}" for other, count in others]
     if len(files) > len(media):
         notes.append(f"{len(files) - len(media)} files left out: not pictures or sounds")
-    frame = pl.DataFrame({kind: [str(file.relative_to(folder)) for file, _ in chosen],
-                          FOLDER_LABEL: [label for _, label in chosen]})
-    return Table(frame, folder, str(folder), tuple(notes))
+    if loose:
+        notes.append(f"{len(loose)} files left out: they stand in no class folder ({loose[0].name!r})")
+    empty = [one.name for one, _ in classes if not any(found[1] == one.name for found in chosen)]
+    if empty:
+        notes.append(f"class folders without {kind} files: {', '.join(map(repr, empty[:5]))}")
+    columns = {kind: [str(file.relative_to(folder)) for file, _, _ in chosen],
+               FOLDER_LABEL: [label for _, label, _ in chosen]}
+    if in_splits:
+        columns["split"] = [split for _, _, split in chosen]
+    return Table(pl.DataFrame(columns), folder, str(folder), tuple(notes))
 
 
-def _refuse_repeated(names: Sequence[str], path: Path) -> None:
-    repeated = [name for name, count in Counter(names).items() if count > 1 and name]
-    if repeated:
-        raise DataError(f"{str(path)!r} has two columns of the same name: {', '.join(map(repr, repeated))}; "
-                        f"rename one of them")
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))

@@ -42,8 +42,8 @@ class LogMel(nn.Module):
 
     def forward(
         self, waveforms: Float[Tensor, "batch sample"], mask: Bool[Tensor, "batch sample"]
-    ) -> tuple[Float[Tensor, "batch frame band"], Int[Tensor, "batch"]]:
-        """(frames, number of real frames); frames behind the last real one are 0."""
+    ) -> tuple[Float[Tensor, "batch frame band"], Float[Tensor, "batch band"], Int[Tensor, "batch"]]:
+        """(frames, the means taken from them, number of real frames); frames behind the last real one are 0."""
         real = torch.where(mask, waveforms, 0.0)
         lengths = mask.sum(dim=1)
         power = real.square().sum(dim=1) / lengths.clamp(min=1)
@@ -57,7 +57,7 @@ class LogMel(nn.Module):
         num_frames = torch.div(lengths - 1, self.hop, rounding_mode="floor") + 1
         is_real = (torch.arange(logs.shape[1], device=logs.device) < num_frames[:, None])[:, :, None]
         means = torch.where(is_real, logs, 0.0).sum(dim=1, keepdim=True) / num_frames[:, None, None]
-        return torch.where(is_real, logs - means, 0.0), num_frames
+        return torch.where(is_real, logs - means, 0.0), means[:, 0], num_frames
 
 
 def stretch(
@@ -85,7 +85,8 @@ class LogMelEncoder(Encoder):
     """Sounds → tokens equally spaced over each sound, whatever its length.
 
     The log-mel frames of every sound are stretched to one number of frames, so that a word said slowly looks like the
-    same word said quickly; the sound's true length is told to the tokens beside. Nothing behind a sound's end is read.
+    same word said quickly; the sound's true length is told to the tokens beside. The bands' means, which the frames have
+    lost, are a token of their own: of a steady sound they are all there is. Nothing behind a sound's end is read.
 
     Args:
         rate: samples per second.
@@ -97,7 +98,7 @@ class LogMelEncoder(Encoder):
     Example:
         >>> encoder = LogMelEncoder(rate=8000, max_seconds=1.5, width=64)
         >>> encoder(Inputs(torch.randn(2, 8000), torch.ones(2, 8000, dtype=torch.bool))).values.shape
-        torch.Size([2, 8, 64])
+        torch.Size([2, 9, 64])
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class LogMelEncoder(Encoder):
         self.norm = nn.GroupNorm(max(1, stages[2] // GROUP_CHANNELS), stages[2])
         self.project = nn.Linear(stages[2] * (-(-num_bands // REDUCTION)), width)
         self.length = nn.Linear(1, width)
+        self.timbre = nn.Sequential(nn.Linear(num_bands, width), nn.GELU(), nn.Linear(width, width))
         self.place = nn.Parameter(0.02 * torch.randn(self.num_frames // REDUCTION, width))
 
     @classmethod
@@ -125,21 +127,23 @@ class LogMelEncoder(Encoder):
         return cls(rate=kind.rate, max_seconds=kind.max_seconds, width=width)
 
     def forward(self, inputs: Inputs) -> Tokens:
-        """(row, sample) waveforms → (row, token, width), each token's span in seconds."""
+        """(row, sample) waveforms → (row, token, width), each token's span in seconds; the last token is the timbre."""
         assert inputs.mask is not None
-        frames, num_frames = self.logmel(inputs.values, inputs.mask)
+        frames, means, num_frames = self.logmel(inputs.values, inputs.mask)
         stretched = stretch(frames, num_frames, self.num_frames) / 2.0  # log energies deviate by about 2
         pictures = rearrange(stretched, "batch frame band -> batch 1 band frame")
         maps = F.relu(self.norm(self.blocks(self.stem(pictures))))
         values = self.project(rearrange(maps, "batch channel band frame -> batch frame (channel band)"))
         seconds = inputs.mask.sum(dim=1)[:, None].to(values.dtype) / self.rate
         values = values + self.place + self.length(torch.log(seconds))[:, None, :]
+        timbre = self.timbre((means - means.mean(dim=1, keepdim=True)) / 2.0)
+        values = torch.cat([values, timbre[:, None, :]], dim=1)
         mask = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
         return Tokens(values, mask, self._spans(seconds))
 
     def _spans(self, seconds: Float[Tensor, "batch 1"]) -> Float[Tensor, "batch token 2"]:
-        """(start, end) of every token in seconds: equal parts of each sound."""
+        """(start, end) of every token in seconds: equal parts of each sound, and the whole of it for the timbre."""
         num_tokens = len(self.place)
         edges = torch.arange(num_tokens + 1, device=seconds.device, dtype=seconds.dtype) / num_tokens
-        parts = torch.stack([edges[:-1], edges[1:]], dim=1)
+        parts = torch.stack([torch.cat([edges[:-1], edges[:1]]), torch.cat([edges[1:], edges[-1:]])], dim=1)
         return repeat(parts, "token side -> batch token side", batch=len(seconds)) * seconds[:, :, None]

@@ -9,11 +9,13 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.metrics.bootstrap import Estimate
 from sensorium.metrics.classification import ECE_BINS
 
 if TYPE_CHECKING:
@@ -29,7 +31,21 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 
 DASH_ARRAYS = ("none", "8 3", "2.5 2.5", "9 2.5 2.5 2.5", "5 1.5", "12 5")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 MOST_POINTS = 1500
+NO_BREAK = "\u00a0"
 MOST_MARKERS = 25
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A signed bar: where it starts, its width and the interval's ends, in percent of the axis."""
+
+    name: str
+    value: Estimate
+    words: str
+    start: float
+    width: float
+    low: float
+    high: float
 
 
 class Axis:
@@ -61,6 +77,17 @@ class Axis:
         found = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
         return [(self.at(value), f"{value:g}".replace("-", "−")) for value in np.round(found, 10).tolist()
                 if self.low <= value <= self.high]
+
+
+def bars(values: Mapping[str, Estimate], axis: Axis) -> list[Bar]:
+    """A bar from zero for every named value."""
+    drawn = []
+    for name, one in values.items():
+        ends = sorted((axis.at(0.0), axis.at(one.value)))
+        words = f"{one.value:+.2f}".replace("-", "−") if abs(one.value) < 10 else signed(one.value)
+        drawn.append(Bar(name, one, words, ends[0], round(ends[1] - ends[0], 2), axis.at(known(one.low, one.value)),
+                         axis.at(known(one.high, one.value))))
+    return drawn
 
 
 def series_look(number: int) -> tuple[int, int]:
@@ -163,11 +190,11 @@ def _style(axes: Axes) -> None:
     axes.figure.patch.set_visible(False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(RULE)
-    axes.tick_params(colors=RULE, labelcolor=INK, labelsize=9, length=3)
+    axes.tick_params(colors=RULE, labelcolor=INK, labelsize=10, length=3)
     axes.grid(color=RULE, linewidth=0.5, alpha=0.6)
     axes.set_axisbelow(True)
     for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=INK, fontsize=9.5)
+        label.set(color=INK, fontsize=10.5)
 
 
 def _line(axes: Axes, epochs: Sequence[float], values: Sequence[float], number: int) -> None:
@@ -186,7 +213,7 @@ def _finish_curves(axes: Axes, best_epoch: float | None, word: str) -> None:
         left, right = axes.get_xlim()
         late = best_epoch > (left + right) / 2
         axes.annotate("chosen", (best_epoch, 1.0), xycoords=("data", "axes fraction"), textcoords="offset points",
-                      xytext=(-4 if late else 4, -9), ha="right" if late else "left", fontsize=9, color=INK)
+                      xytext=(-4 if late else 4, -9), ha="right" if late else "left", fontsize=10, color=INK)
 
 
 def _number(value: Any) -> float:
@@ -214,3 +241,47 @@ def _svg(figure: Figure, prefix: str, label: str) -> Svg:
     for number, colour in enumerate(SERIES):
         text = text.replace(colour, f"var(--series-{number})")
     return text.replace(INK, "currentColor").replace(RULE, "var(--rule)").strip()
+
+
+# ---- numbers in words ----
+
+def number_words(value: float) -> str:
+    """A number as a person writes it: three decimals or so, a real minus sign.
+
+    Example:
+        >>> number_words(0.95812), number_words(-1234.6), number_words(float("nan"))
+        ('0.958', '−1,235', '—')
+    """
+    size = abs(value)
+    if not np.isfinite(value):
+        return "—"
+    if 1e-9 < size < 0.001:
+        return f"{value:.2g}".replace("-", "−")
+    decimals = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
+    return f"{value:,.{decimals}f}".replace("-", "−")
+
+
+def percent_words(share: float) -> str:
+    """A share as percent; its sign is never torn off at the end of a line.
+
+    Example:
+        >>> [percent_words(share).replace(NO_BREAK, " ") for share in (0.958, 1.0, 0.0001)]
+        ['95.8 %', '100 %', 'under 0.1 %']
+    """
+    if not np.isfinite(share):
+        return "—"
+    if 0 < share < 0.001:
+        return f"under 0.1{NO_BREAK}%"
+    if 0.999 < share < 1:
+        return f"over 99.9{NO_BREAK}%"
+    return f"{100 * share:.1f}".removesuffix(".0").replace("-", "−") + f"{NO_BREAK}%"
+
+
+def signed(value: float) -> str:
+    """A number with its sign."""
+    return ("+" if value > 0 else "") + number_words(value)
+
+
+def known(value: float, otherwise: float) -> float:
+    """A number, or another one where it is not finite."""
+    return value if np.isfinite(value) else otherwise

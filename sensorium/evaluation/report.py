@@ -22,7 +22,7 @@ from sensorium.data.samples import Samples
 from sensorium.data.schema import Target
 from sensorium.evaluation import plots
 from sensorium.evaluation.evaluate import Evaluation, Fusion
-from sensorium.evaluation.plots import Axis
+from sensorium.evaluation.plots import Axis, Bar, bars, known, number_words, percent_words, signed
 from sensorium.evaluation.scores import HIGHER_IS_BETTER, METRIC_WORDS, Baseline, Score, primary_metric
 from sensorium.metrics.bootstrap import Estimate
 from sensorium.model import Model
@@ -31,6 +31,7 @@ Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 SHARES = {"accuracy", "balanced_accuracy", "ece"}
 KEY_METRICS = {"classify": ("auroc", "ece"), "regress": ("mae", "r2")}
+KEY_WORDS = {"ece": "calibration error (ECE)", "r2": "variance explained (R²)"}
 MEDIA_CHARACTERS = 3_500_000
 MOST_MISTAKES, SAME_MISTAKE = 12, 3
 MOST_LINES, MOST_UNREADABLE, MOST_NOTES = 40, 50, 40
@@ -43,6 +44,7 @@ class Line:
 
     Args:
         label: its words.
+        note: more words, in small type.
         marks: for every modality whether it is read; None for lines that have words instead.
         rows: rows scored.
         metrics: the target's metrics, the primary one first.
@@ -50,6 +52,7 @@ class Line:
     """
 
     label: str
+    note: str
     marks: tuple[bool, ...] | None
     rows: int
     metrics: list[Estimate]
@@ -57,25 +60,22 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A signed bar: where it starts, its width and the interval's ends, in percent of the axis."""
-
-    name: str
-    value: Estimate
-    start: float
-    width: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Card:
-    """A mistake: what was there, what was answered, and what each modality said to it."""
+    """A mistake: what was there, what was answered, and what each modality said to it.
+
+    Args:
+        row: the row's number in its table, from 1.
+        truth, predicted: what was true and what was answered.
+        given: the probabilities of both, in words; for numbers "" and how far off the answer was.
+        media: modality → how a person looks at it.
+        absent: the modalities that the row lacks.
+        bars: what each modality added towards the answer.
+    """
 
     row: int
     truth: str
     predicted: str
-    detail: str
+    given: tuple[str, str]
     media: list[tuple[str, Markup]]
     absent: list[str]
     bars: list[Bar]
@@ -138,17 +138,18 @@ def _target_part(model: Model, evaluation: Evaluation, target: Target, number: i
 def _verdict(fusion: Fusion) -> dict[str, str]:
     """The sentence in two parts, a sign beside it: the finding, and the numbers that prove it."""
     sentence = fusion.sentence.removeprefix(f"{fusion.target}: ")
-    finding, colon, numbers = sentence.partition(f": {METRIC_WORDS[fusion.metric]} ")
+    finding, _, numbers = sentence.partition(f": {METRIC_WORDS[fusion.metric]} ")
     tone = "better" if fusion.difference.low > 0 else "worse" if fusion.difference.high < 0 else "equal"
     return {"finding": finding[:1].upper() + finding[1:], "tone": tone,
             "sign": {"better": "▲", "worse": "▼", "equal": "≈"}[tone],
-            "numbers": f"{colon.removeprefix(': ')}{numbers}" if numbers else ""}
+            "numbers": f"{fusion.target}: {METRIC_WORDS[fusion.metric]} {numbers}" if numbers else ""}
 
 
 def _key_number(name: str, value: Estimate) -> dict[str, str]:
     words = percent_words if name in SHARES else number_words
     spread = f"{words(value.low)} to {words(value.high)}" if np.isfinite([value.low, value.high]).all() else "unknown"
-    return {"value": words(value.value), "label": METRIC_WORDS[name], "detail": f"95 % interval {spread}"}
+    return {"value": words(value.value), "label": KEY_WORDS.get(name, METRIC_WORDS[name]),
+            "detail": f"95 % interval {spread}"}
 
 
 # ---- subsets and baselines ----
@@ -164,20 +165,21 @@ def _table(
     estimates = [one.metrics[primary] for one in (*shown, found)] + [one.metrics[primary] for one in baselines]
     axis = Axis([number for one in estimates for number in (one.value, one.low, one.high)])
 
-    def line(label: str, marks: tuple[bool, ...] | None, one: Score | Baseline) -> Line:
+    def line(label: str, note: str, marks: tuple[bool, ...] | None, one: Score | Baseline) -> Line:
         value = one.metrics[primary]
-        dot = (axis.at(_known(value.low, value.value)), axis.at(value.value), axis.at(_known(value.high, value.value)))
-        return Line(label, marks, one.rows, [one.metrics[name] for name in metrics],
+        dot = (axis.at(known(value.low, value.value)), axis.at(value.value), axis.at(known(value.high, value.value)))
+        return Line(label, note, marks, one.rows, [one.metrics[name] for name in metrics],
                     dot if np.isfinite(value.value) else None)
 
     chance = next((one.metrics[primary].value for one in baselines if one.method == "training distribution"), None)
     return {
         "metrics": [METRIC_WORDS[name] for name in metrics], "ticks": axis.ticks(),
         "chance": None if chance is None else axis.at(chance), "left_out": len(scores) - len(shown),
-        "subsets": [line(" + ".join(score.modalities), tuple(name in score.modalities for name in names), score)
+        "subsets": [line(" + ".join(score.modalities), "", tuple(name in score.modalities for name in names), score)
                     for score in shown],
-        "found": line("as found: every row with whatever it has", None, found),
-        "baselines": [line(_baseline_words(one), None, one) for one in baselines],
+        "found": line("as found", "every row with whatever it has", None, found),
+        "baselines": [line(one.method, f"on {one.features}" if one.features else "the same answer for every row", None,
+                           one) for one in baselines],
     }
 
 
@@ -197,19 +199,19 @@ def _subset_finding(evaluation: Evaluation, target: str, primary: str, names: tu
     if len(names) == 1:
         return f"The model reads one modality, {names[0]}, so there is nothing to fuse."
     if not singles:
-        return "No row has exactly what a single modality's score needs."
+        return "No labelled row has any of the modalities, so that there is nothing to compare."
     best, worst = singles[0], singles[-1]
     said = f"Alone, {best[0]} tells most ({word} {number_words(values[best])})"
     said += f" and {worst[0]} least ({number_words(values[worst])})." if len(singles) > 1 else "."
     if names in values:
-        said += f" All {len(names)} together reach {number_words(values[names])}."
+        said += f" {'Both' if len(names) == 2 else f'All {len(names)}'} together reach {number_words(values[names])}."
         without = {name: values[rest] for name in names
                    if (rest := tuple(other for other in names if other != name)) in values and len(names) > 2}
         if without:
             missed = min(without, key=lambda name: sign * without[name])
-            change = "stays at" if sign * (values[names] - without[missed]) <= 0 else "goes to"
-            said += (f" Of the full set, {missed} would be missed most: without it the {word} {change} "
-                     f"{number_words(without[missed])}.")
+            said += (f" Of the full set, {missed} would be missed most: without it the {word} goes to "
+                     f"{number_words(without[missed])}." if sign * (values[names] - without[missed]) > 0
+                     else " Of the full set, no single one would be missed: the others make up for it.")
     return said
 
 
@@ -236,7 +238,7 @@ def _worth(baselines: Sequence[Baseline], found: Score, primary: str) -> dict[st
 
 
 def _baseline_words(one: Baseline) -> str:
-    return f"{one.method} on {one.features}" if one.features else f"{one.method} (always the same answer)"
+    return f"{one.method} on {one.features}" if one.features else f"{one.method} (the same answer for every row)"
 
 
 # ---- contributions ----
@@ -251,27 +253,13 @@ def _contributions(shares: Mapping[str, Estimate], *, classify: bool) -> dict[st
     whole = (f"All modalities together tell {total:.2f} bits more about the true class than its frequency alone"
              if classify else f"All modalities together explain {percent_words(total)} of the variance that "
                               f"guessing the mean leaves")
-    said = f"{whole}. {first} brings most of it ({_signed(shares[first].value)})"
+    said = f"{whole}. Most of it comes from {first} ({signed(shares[first].value)})"
     if total <= 0:
-        said = f"{whole}: on these rows the model is no better than that guess. {first} does best"
+        said = f"{whole}: on these rows the model is no better than that guess. The best of it is {first}"
     harmful = [name for name in others if shares[name].high < 0]
-    said += f"; {' and '.join(harmful)} takes away." if harmful else "."
-    return {"said": said, "unit": unit, "bars": _bars(shares), "ticks": _bar_axis(shares).ticks(),
-            "zero": _bar_axis(shares).at(0.0)}
-
-
-def _bar_axis(shares: Mapping[str, Estimate]) -> Axis:
-    return Axis([0.0, *(number for one in shares.values() for number in (one.value, one.low, one.high))])
-
-
-def _bars(shares: Mapping[str, Estimate], axis: Axis | None = None) -> list[Bar]:
-    axis = _bar_axis(shares) if axis is None else axis
-    bars = []
-    for name, one in shares.items():
-        ends = sorted((axis.at(0.0), axis.at(one.value)))
-        bars.append(Bar(name, one, ends[0], round(ends[1] - ends[0], 2), axis.at(_known(one.low, one.value)),
-                        axis.at(_known(one.high, one.value))))
-    return bars
+    said += f"; {' and '.join(harmful)} {'takes' if len(harmful) == 1 else 'take'} away." if harmful else "."
+    axis = Axis([0.0, *(number for one in shares.values() for number in (one.value, one.low, one.high))])
+    return {"said": said, "unit": unit, "bars": bars(shares, axis), "ticks": axis.ticks(), "zero": axis.at(0.0)}
 
 
 # ---- errors ----
@@ -372,7 +360,7 @@ def _mistakes(
         cards.append(Card(row + 1, *_answer_words(target, truth[place], predicted[place], answer),
                           [(name, html) for name, html in media.items() if html is not None],
                           [name for name, html in media.items() if html is None],
-                          _bars(shares, Axis([-reach, reach])) if len(shares) > 1 else []))
+                          bars(shares, Axis([-reach, reach])) if len(shares) > 1 else []))
     return {"said": said, "cards": cards}
 
 
@@ -395,16 +383,17 @@ def _worst(target: Target, truth: npt.NDArray[Any], predicted: Floats) -> tuple[
         if seen[pair] <= SAME_MISTAKE and len(chosen) < MOST_MISTAKES:
             chosen.append(place)
     return chosen, (f"{len(wrong):,} of {len(known):,} rows are wrong. Shown: the {len(chosen)} in which the true "
-                    f"class got the lowest probability, at most {SAME_MISTAKE} of the same sort.")
+                    f"class got the lowest probability, at most {SAME_MISTAKE} of the same sort; beside each "
+                    f"class, the probability that the model gave it.")
 
 
-def _answer_words(target: Target, truth: Any, predicted: Floats, answer: Answer) -> tuple[str, str, str]:
-    """What was true, what was answered, and how sure or how far off."""
+def _answer_words(target: Target, truth: Any, predicted: Floats, answer: Answer) -> tuple[str, str, tuple[str, str]]:
+    """What was true and what was answered; how probable each was, or how far off."""
     if target.task == "regress":
-        return number_words(float(truth)), number_words(float(predicted[0])), f"off by {_signed(predicted[0] - truth)}"
-    sure, due = float(predicted.max()), float(predicted[int(truth)])
-    detail = f"{percent_words(sure)} sure; {percent_words(due)} for the truth"
-    return target.classes[int(truth)], str(answer.value), detail
+        value = float(predicted[0])
+        return number_words(float(truth)), number_words(value), ("", f"off by {signed(value - float(truth))}")
+    given = percent_words(float(predicted[int(truth)])), percent_words(float(predicted.max()))
+    return target.classes[int(truth)], str(answer.value), given
 
 
 # ---- training and data ----
@@ -467,50 +456,10 @@ def _run(model: Model, evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-# ---- numbers in words ----
-
-def number_words(value: float) -> str:
-    """A number as a person writes it: three decimals or so, a real minus sign.
-
-    Example:
-        >>> number_words(0.95812), number_words(-1234.5), number_words(float("nan"))
-        ('0.958', '−1,234', '—')
-    """
-    size = abs(value)
-    if not np.isfinite(value):
-        return "—"
-    if 0 < size < 0.001:
-        return f"{value:.2g}".replace("-", "−")
-    decimals = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
-    return f"{value:,.{decimals}f}".replace("-", "−")
-
-
-def percent_words(share: float) -> str:
-    """A share as percent.
-
-    Example:
-        >>> percent_words(0.958), percent_words(1.0), percent_words(0.0001)
-        ('95.8 %', '100 %', 'under 0.1 %')
-    """
-    if not np.isfinite(share):
-        return "—"
-    if 0 < share < 0.001:
-        return "under 0.1 %"
-    if 0.999 < share < 1:
-        return "over 99.9 %"
-    return f"{100 * share:.1f}".removesuffix(".0").replace("-", "−") + " %"
-
-
-def _signed(value: float) -> str:
-    return ("+" if value > 0 else "") + number_words(float(value))
-
+# ---- small words ----
 
 def _spread(value: Estimate) -> str:
     return f"{number_words(value.value)} ({number_words(value.low)} to {number_words(value.high)})"
-
-
-def _known(value: float, otherwise: float) -> float:
-    return value if np.isfinite(value) else otherwise
 
 
 def _times(count: int) -> str:

@@ -16,14 +16,15 @@ NEVER = -1e9
 
 
 class AttentionFusion(Fusion):
-    """u = |S| · Σ_{m ∈ S} w_m v_m, v_m = rms_norm(Σ_t a_mt V_m x_mt), w = softmax_S(tanh(s · v_m)); z = u + mlp(u).
+    """z = Σ_{m ∈ S} v_m, v_m = rms_norm(Σ_t a_mt V_m x_mt).
 
-    x are the tokens of the present modalities after one block of attention among them all, a_m what learned queries,
-    one a head, read from modality m's tokens. Every v_m has the same length and the ratio of two weights is at most
-    e²: a modality that is certain of everything it has seen in training cannot shout down one that knows when it is
-    unsure (without this, sounds of unseen speakers overruled clear pictures). The factor |S| lets the evidence of
-    independent modalities add up, as log-likelihoods do. In the block, log n_m is subtracted from the n_m tokens of a
-    modality, so that 49 picture cells do not drown one table row.
+    x are the tokens of the present modalities after one block of attention among them all; a_m is what learned
+    queries, one a head, read from modality m's tokens. Summing lets the evidence of independent modalities add up, as
+    log-likelihoods do. Every v_m has the same length: a modality that is certain of everything it has seen in training
+    cannot shout down one that knows when it is unsure (with free or even bounded learned weights, sounds of unseen
+    speakers overruled clear pictures). In the block, log n_m is subtracted from the n_m tokens of a modality, so that 49
+    picture cells do not drown one table row. The weights say how much of z each voice carries: ⟨v_m, z⟩ / |z|², which
+    sum to 1, with the rare negative ones set to 0.
 
     Args:
         names: the modalities, in the schema's order.
@@ -43,12 +44,11 @@ class AttentionFusion(Fusion):
         self.norm_attend = nn.LayerNorm(width)
         self.attend = nn.Linear(width, 3 * width, bias=False)
         self.attended = nn.Linear(width, width)
-        self.mlp = _mlp(width)
+        self.mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(),
+                                 nn.Linear(2 * width, width))
         self.norm_query = nn.LayerNorm(width, elementwise_affine=False)
         self.query = nn.Linear(width, self.num_heads, bias=False)
         self.values = nn.ModuleList(nn.Linear(width, width) for _ in names)
-        self.strength = nn.Linear(width, 1, bias=False)
-        self.after = _mlp(width)
 
     def forward(self, tokens: dict[str, Tokens], presence: Bool[Tensor, "batch modality"]) -> Fused:
         """(batch, width) and each modality's share; a row's absent modalities are not read."""
@@ -58,14 +58,14 @@ class AttentionFusion(Fusion):
                   for place, mask in zip(places, masks, strict=True)]
         bias = torch.cat([_per_modality(mask, values[0].dtype) for mask in masks], dim=1)
         parts = torch.split(self._mix(torch.cat(values, dim=1), bias), [mask.shape[1] for mask in masks], dim=1)
-        voices = [values[0].new_zeros(len(presence), self.width) for _ in self.names]
+        voices = values[0].new_zeros((*presence.shape, self.width))
         for place, part, mask in zip(places, parts, masks, strict=True):
-            voices[place] = torch.where(presence[:, place, None], self._read(place, part, mask), 0.0)
-        stacked = torch.stack(voices, dim=1)
-        strength = torch.where(presence, torch.tanh(self.strength(stacked)[:, :, 0]), NEVER)
-        weights = strength.softmax(dim=1)
-        total = (weights[:, :, None] * stacked).sum(dim=1) * presence.sum(dim=1, keepdim=True)
-        return Fused(total + self.after(total), weights=weights)
+            voice = self.volume[place] * self._read(place, part, mask)
+            voices[:, place] = torch.where(presence[:, place, None], voice, 0.0)
+        vector = voices.sum(dim=1)
+        carried = torch.einsum("bmw,bw->bm", voices.detach(), vector.detach())
+        carried = torch.where(presence, carried.clamp(min=1e-6), 0.0)
+        return Fused(vector, weights=carried / carried.sum(dim=1, keepdim=True), voices=voices)
 
     def _mix(self, values: Float[Tensor, "batch token width"], bias: Float[Tensor, "batch token"]) -> Tensor:
         """One pre-norm transformer block over all present tokens."""
@@ -92,7 +92,3 @@ def _per_modality(mask: Bool[Tensor, "batch token"], dtype: torch.dtype) -> Floa
     """−log n for a row's n real tokens, practically −∞ elsewhere."""
     count = mask.sum(dim=1, keepdim=True).clamp(min=1).to(dtype)
     return torch.where(mask, -torch.log(count), NEVER)
-
-
-def _mlp(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))

@@ -21,20 +21,31 @@ class Fused:
         tokens: fused tokens, where the method makes some.
         weights: (batch, modality) how much each modality was listened to; non-negative, rows sum to 1 over the
             present modalities and are 0 elsewhere. None where the method has no such weights.
+        voices: (batch, modality, width) what each modality adds to the vector, 0 where it is absent, where the method
+            adds them up: vector = (something of the presence alone) + Σ_m voices_m.
     """
 
     vector: Float[Tensor, "batch width"]
     tokens: Tokens | None = None
     weights: Float[Tensor, "batch modality"] | None = None
+    voices: Float[Tensor, "batch modality width"] | None = None
 
 
 class Fusion(nn.Module, ABC):
-    """Any subset of modalities → one vector. Absent modalities' values are never read."""
+    """Any subset of modalities → one vector. Absent modalities' values are never read.
+
+    Attributes:
+        volume: (modality,) 1 in training; what a modality adds to the vector is multiplied by it. Held-out rows may turn
+            down a modality that misleads (training/volume.py).
+    """
+
+    volume: Tensor
 
     def __init__(self, names: tuple[str, ...], width: int) -> None:
         super().__init__()
         self.names = names
         self.width = width
+        self.register_buffer("volume", torch.ones(len(names)))
 
     @abstractmethod
     def forward(self, tokens: dict[str, Tokens], presence: Bool[Tensor, "batch modality"]) -> Fused:

@@ -28,9 +28,9 @@ class ConcatFusion(Fusion):
     def forward(self, tokens: dict[str, Tokens], presence: Bool[Tensor, "batch modality"]) -> Fused:
         """(batch, width); a row's absent modalities are not read."""
         bits = presence.to(self.bias.weight.dtype)
-        total = torch.zeros_like(bits[:, :1])
+        scale = len(self.names) / bits.sum(dim=1, keepdim=True).clamp(min=1.0)
+        voices = bits.new_zeros((*presence.shape, self.width))
         for place, (name, linear) in enumerate(zip(self.names, self.maps, strict=True)):
             if name in tokens:
-                total = total + linear(pooled(tokens[name], presence[:, place]))
-        scale = len(self.names) / bits.sum(dim=1, keepdim=True).clamp(min=1.0)
-        return Fused(self.bias(bits) + scale * total)
+                voices[:, place] = self.volume[place] * scale * linear(pooled(tokens[name], presence[:, place]))
+        return Fused(self.bias(bits) + voices.sum(dim=1), voices=voices)

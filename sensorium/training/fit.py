@@ -29,6 +29,7 @@ from sensorium.training.console import Console, Quiet, Terminal
 from sensorium.training.distributed import Device
 from sensorium.training.loop import Progress, make_optimizer, train, train_step
 from sensorium.training.plan import Plan, make_plan
+from sensorium.training.volume import turn_down
 
 Rows = npt.NDArray[np.int64]
 REFIT_ROWS = 20_000
@@ -99,6 +100,9 @@ def fit(
                        checkpoint=checkpoints and checkpoints / "choose.safetensors", deadline=deadlines[0])
     if chosen.stopped == "finished" or not chosen.stopped.startswith("inter"):
         console.say(f"training ended after {chosen.step} steps: {chosen.stopped}; best at step {chosen.best_step}")
+    turned = turn_down(model, prepared.samples, splits.validation)
+    for name, volume in turned.items():
+        console.say(f"{name} misleads on validation rows: it is turned down to {volume:g}")
     calibrate(model, prepared.samples, splits.calibration)
     _note_facts(model, prepared, chosen, device)
     if on_chosen is not None:
@@ -260,6 +264,7 @@ def _refit(
     if progress.stopped == "interrupted":
         console.say("interrupted: the model before the refit is kept")
         return None
+    again.fusion.volume.copy_(model.fusion.volume)
     again.history, again.facts = model.history, model.facts
     again.facts["refit"] = {"rows": len(rows), "steps": progress.step}
     calibrate(again, prepared.samples, splits.calibration)
@@ -289,6 +294,7 @@ def _note_facts(model: Model, prepared: Prepared, chosen: Progress, device: Devi
                  "unlabelled": prepared.num_unlabelled, "unreadable": prepared.num_unreadable},
         "split": splits.note, "steps": chosen.step, "best_step": chosen.best_step, "stopped": chosen.stopped,
         "parameters": model.num_parameters(), "device": str(device.device), "precision": device.precision,
+        "volumes": {name: float(v) for name, v in zip(model.schema.names, model.fusion.volume, strict=True)},
         "unreadable_cells": len(prepared.samples.unreadable),
     }
 

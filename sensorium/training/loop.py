@@ -21,7 +21,7 @@ from sensorium.recipe import TrainingOptions
 from sensorium.training.checkpoint import load_checkpoint, save_checkpoint
 from sensorium.training.distributed import Device
 from sensorium.training.plan import Plan, learning_rate
-from sensorium.training.subsets import sample_presence
+from sensorium.training.subsets import sample_subsets
 from sensorium.training.validation import validate
 
 Rows = npt.NDArray[np.int64]
@@ -136,12 +136,12 @@ def train_step(
     options = model.recipe.training
     mine = device.share(rows)
     batch = make_batch(samples, mine, Augmentation(options.seed, epoch)).to(device.device)
-    drawn = sample_presence(samples.presence[mine], Draws(options.seed, epoch, mine), p_full=options.p_full)
+    drawn = sample_subsets(samples.presence[mine], Draws(options.seed, epoch, mine), options)
     for group in optimizer.param_groups:
         group["lr"] = lr
     model.train()
     with device.autocast():
-        loss = wrapped(batch, torch.from_numpy(drawn).to(device.device))
+        loss = wrapped(batch, *(torch.from_numpy(presence).to(device.device) for presence in drawn))
     optimizer.zero_grad(set_to_none=True)
     device.backward(loss.total)
     nn.utils.clip_grad_norm_(model.parameters(), options.clip, foreach=True)

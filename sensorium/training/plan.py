@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sensorium.recipe import TrainingOptions
 
-SAMPLES = 150_000
-FEWEST_EPOCHS, MOST_EPOCHS = 10, 100
+SAMPLES = 50_000
+FEWEST_EPOCHS, MOST_EPOCHS = 10, 60
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Plan:
 
 
 def automatic_epochs(num_rows: int) -> int:
-    """As many passes as make about 150,000 samples, 10 to 100."""
+    """As many passes as make about 50,000 samples, 10 to 60."""
     return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(SAMPLES / max(1, num_rows))))
 
 

@@ -6,8 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.keyed import Draws
+from sensorium.recipe import TrainingOptions
 
 Bools = npt.NDArray[np.bool_]
+
+
+def sample_subsets(presence: Bools, draws: Draws, options: TrainingOptions) -> list[Bools]:
+    """The subsets that a step scores of each row: a sampled one, and one modality alone (where there are several)."""
+    drawn = [sample_presence(presence, draws, p_full=options.p_full)]
+    if options.singles and presence.shape[1] > 1:
+        drawn.append(sample_single(presence, draws))
+    return drawn
 
 
 def sample_presence(presence: Bools, draws: Draws, *, p_full: float) -> Bools:
@@ -30,3 +39,13 @@ def sample_presence(presence: Bools, draws: Draws, *, p_full: float) -> Bools:
     lot = np.where(presence, draws.uniform("subset", presence.shape[1]), np.inf)
     rank = np.argsort(np.argsort(lot, axis=1, kind="stable"), axis=1, kind="stable")
     return np.asarray(presence & (rank < size[:, None]))
+
+
+def sample_single(presence: Bools, draws: Draws) -> Bools:
+    """One modality of each row, drawn uniformly from what it has.
+
+    Fused and scored beside the sampled subset in every step, it keeps the encoder of a modality that learns slowly from
+    starving beside one that already explains the training rows.
+    """
+    lot = np.where(presence, draws.uniform("single", presence.shape[1]), -1.0)
+    return np.asarray(presence & (lot == lot.max(axis=1, keepdims=True)))

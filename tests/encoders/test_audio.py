@@ -56,7 +56,8 @@ def test_each_band_has_mean_zero_and_a_tone_lands_in_its_band() -> None:
     rate = 8000
     time = torch.arange(rate) / rate
     sound = torch.where(time < 0.5, torch.sin(2 * torch.pi * 500 * time), torch.sin(2 * torch.pi * 2500 * time))
-    frames, num_frames = LogMel(rate, 40)(sound[None], torch.ones(1, rate, dtype=torch.bool))
+    frames, means, num_frames = LogMel(rate, 40)(sound[None], torch.ones(1, rate, dtype=torch.bool))
+    assert means.shape == (1, 40)
     assert num_frames.tolist() == [100]
     torch.testing.assert_close(frames[0, :100].mean(dim=0), torch.zeros(40), atol=1e-5, rtol=0.0)
     assert frames[0, 20].argmax() < frames[0, 80].argmax()
@@ -75,6 +76,8 @@ def test_spans_are_equal_parts_in_seconds() -> None:
     kind = AudioKind(rate=8000, max_seconds=1.0)
     span = LogMelEncoder.build(kind, 16)(kind.collate(_sounds(8000, (1.0, 0.25)))).span
     assert span is not None and span[:, 0, 0].tolist() == [0.0, 0.0]
+    assert span[:, -1].tolist() == [[0.0, 1.0], [0.0, 0.25]]  # the timbre
+    span = span[:, :-1]
     assert span[:, -1, 1].tolist() == [1.0, 0.25]
     assert torch.equal(span[:, 1:, 0], span[:, :-1, 1])
 
@@ -85,3 +88,12 @@ def test_every_parameter_gets_a_gradient_and_filters_are_saved() -> None:
     encoder(kind.collate(_sounds(8000, (1.0, 0.4)))).values.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
     assert {"logmel.filters", "logmel.window"} <= set(encoder.state_dict())
+
+
+def test_steady_tones_of_different_pitch_differ() -> None:
+    """Frames lose each band's mean; of a steady sound that mean is all there is, so the tokens must keep it."""
+    encoder = LogMelEncoder(rate=8000, max_seconds=1.0, width=16)
+    time = torch.arange(8000) / 8000
+    sounds = torch.stack([torch.sin(2 * torch.pi * pitch * time) for pitch in (300.0, 900.0)])
+    values = encoder(Inputs(sounds, torch.ones_like(sounds, dtype=torch.bool))).values
+    assert (values[0] - values[1]).abs().max() > 0.1

@@ -36,7 +36,7 @@ def _same(first: Model, second: Model) -> bool:
 def test_it_learns_the_planted_world(tmp_path: Path) -> None:
     table = write_small_world(tmp_path, rows=160, missing=0.1)
     data = read(table, targets=("kind", "size"), weights={"size": 0.5})
-    model = fit(data, QUICK.changed("training", epochs=12), progress=False, allow_leak=True)
+    model = fit(data, QUICK.changed("training", epochs=20), progress=False, allow_leak=True)
     last = model.history[-1]["scores"]
     assert last["kind"]["all"] > 0.9
     assert last["size"]["all"] > 0.7

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sensorium.keyed import Draws
-from sensorium.training.subsets import sample_presence
+from sensorium.training.subsets import sample_presence, sample_single
 
 ROWS = np.arange(30_000)
 
@@ -38,3 +38,13 @@ def test_keyed_by_row_and_epoch() -> None:
     for row in (0, 17, 99):
         assert np.array_equal(sample_presence(presence[:1], Draws(0, 0, ROWS[[row]]), p_full=0.2)[0], many[row])
     assert not np.array_equal(many, sample_presence(presence, Draws(0, 1, ROWS[:100]), p_full=0.2))
+
+
+def test_a_single_is_one_of_what_is_there() -> None:
+    presence = np.random.default_rng(0).random((6000, 3)) < 0.6
+    presence[~presence.any(axis=1), 1] = True
+    drawn = sample_single(presence, Draws(0, 0, ROWS[:6000]))
+    assert (drawn.sum(axis=1) == 1).all()
+    assert not (drawn & ~presence).any()
+    all_three = presence.all(axis=1)
+    np.testing.assert_allclose(drawn[all_three].mean(axis=0), 1 / 3, atol=0.05)

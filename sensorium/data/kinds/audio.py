@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Waveform = npt.NDArray[np.float32]
 DESCRIBED_FRAMES = 24
+FILTER_TAPS, FILTER_WAVES = 32, 4
 DESCRIBED_BANDS = 32
 
 
@@ -90,8 +91,9 @@ class AudioKind(BaseModel):
         """Spoken by somebody else: another speed and pitch, unevenly, other ends, filter, noise; some of it silenced.
 
         At augmentation 1: speed and pitch by up to 20 %, which wander by up to 15 %; up to 6 % of either end cut or
-        added as silence; a random 3-tap filter; white noise 0 to 45 dB below the sound; up to 20 % silenced; gain by
-        6 dB. Amounts above 2 count as 2.
+        added as silence; a random smooth filter of about 6 dB; white noise 0 to 45 dB below the sound; up to 20 %
+        silenced; gain by 6 dB. Amounts above 2 count as 2. A quarter of the sounds stay as they are, so that clean ones
+        are known too.
         """
         if self.augmentation == 0:
             return inputs
@@ -102,19 +104,17 @@ class AudioKind(BaseModel):
         loudness = _loudness(inputs.values, inputs.mask)
         sounds, mask = _replayed(inputs.values, inputs.mask, draws, amount)
         lengths = mask.sum(dim=1, keepdim=True)
-        taps, hole, level = (torch.from_numpy(draws.uniform(f"audio/{purpose}", 2)).float()
-                             for purpose in ("filter", "hole", "level"))
-        taps = 0.8 * amount * (taps - 0.5)
-        filtered = sounds.clone()
-        filtered[:, 1:].addcmul_(taps[:, :1], sounds[:, :-1])
-        filtered[:, 2:].addcmul_(taps[:, 1:], sounds[:, :-2])
+        hole, level = (torch.from_numpy(draws.uniform(f"audio/{purpose}", 2)).float() for purpose in ("hole", "level"))
+        sounds = torch.where(mask, sounds, 0.0)
+        filtered = _filtered(sounds, torch.from_numpy(draws.normal("audio/filter", FILTER_WAVES)).float() * 4.0 * amount)
         place = torch.arange(sounds.shape[1])
         first = (hole[:, :1] * lengths).long()
         last = first + (0.2 * amount * hole[:, 1:] * lengths).long()
         filtered.masked_fill_((place >= first) & (place < last), 0.0)
         filtered.addcmul_(_noise(draws, sounds.shape[1]), loudness * 10.0 ** (2.25 * amount * level[:, :1] - 2.25))
         filtered *= 10.0 ** (0.6 * amount * (level[:, 1:] - 0.5))
-        return Inputs(filtered.masked_fill_(~mask, 0.0), mask, inputs.span)
+        untouched = torch.from_numpy(draws.uniform("audio/untouched") < 0.25)
+        return _chosen(untouched, inputs, Inputs(filtered.masked_fill_(~mask, 0.0), mask, inputs.span))
 
     def corrupt(self, inputs: Inputs, severity: float, draws: Draws) -> Inputs:
         """White noise of the sound's loudness mixed in: amplitude √(1 − s) of the sound, √s of the noise.
@@ -179,6 +179,32 @@ def _loudness(sounds: Tensor, mask: Tensor) -> Tensor:
 
     energy = torch.where(mask, sounds, 0.0).square().sum(dim=1, keepdim=True)
     return (energy / mask.sum(dim=1, keepdim=True).clamp(min=1) + 1e-10).sqrt()
+
+
+def _filtered(sounds: Tensor, waves: Tensor) -> Tensor:
+    """Each row through its own filter, whose gain in decibels is Σ_k waves_k cos(π k f / f_max), k from 1."""
+    import torch
+    from torch.nn import functional as F
+
+    bins = torch.arange(FILTER_TAPS // 2 + 1) / (FILTER_TAPS // 2)
+    basis = torch.cos(torch.pi * bins * torch.arange(1, waves.shape[1] + 1)[:, None])
+    gains = 10.0 ** (waves @ basis / 20.0)
+    taps = torch.fft.irfft(gains, n=FILTER_TAPS).roll(FILTER_TAPS // 2, dims=1) * torch.hann_window(FILTER_TAPS)
+    padded = F.pad(sounds, (FILTER_TAPS // 2 - 1, FILTER_TAPS // 2))
+    return F.conv1d(padded[None], taps.flip(1)[:, None], groups=len(sounds))[0]
+
+
+def _chosen(first: Tensor, inputs: Inputs, others: Inputs) -> Inputs:
+    """Rows of one where `first` says so, else of the other, no longer than the longest of them."""
+    import torch
+    from torch.nn import functional as F
+
+    assert inputs.mask is not None and others.mask is not None
+    width = max(inputs.values.shape[1], others.values.shape[1])
+    values, mask = (torch.where(first[:, None], F.pad(a, (0, width - a.shape[1])), F.pad(b, (0, width - b.shape[1])))
+                    for a, b in ((inputs.values, others.values), (inputs.mask, others.mask)))
+    longest = int(mask.sum(dim=1).max())
+    return Inputs(values[:, :longest], mask[:, :longest], inputs.span)
 
 
 def _replayed(sounds: Tensor, mask: Tensor, draws: Draws, amount: float) -> tuple[Tensor, Tensor]:

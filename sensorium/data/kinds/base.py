@@ -93,9 +93,12 @@ def existing_file(cell: Any) -> Path:
     path = Path(cell)
     try:
         if not path.is_file():
-            raise BadCell("is a folder, not a file" if path.is_dir() else "no such file")
+            raise BadCell("is a folder, not a file" if path.is_dir()
+                          else "a link to no file" if path.is_symlink() else f"no such file in {str(path.parent)!r}")
         if path.stat().st_size == 0:
             raise BadCell("empty file (0 bytes)")
+    except BadCell:
+        raise
     except (OSError, ValueError) as error:
         raise BadCell(f"unreadable ({first_line(error)})") from error
     return path

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 import math
 from collections import Counter
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -15,19 +15,22 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.data.kinds.base import Cell, Html, Inputs
+from sensorium.data.notation import Notation, category_key, is_missing, parse_date, parse_number, spellings
 from sensorium.errors import BadCell
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from sensorium.keyed import Draws
 
 Row = npt.NDArray[np.float32]
 ColumnKind = Literal["number", "category", "date"]
-MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "null", "none", "nil", "?", "-", "--", "missing", "#n/a", "<na>"})
 ALL_MISSING = "every column is missing"
 MAX_CATEGORIES = 1000
 NUM_BINS = 16
 COLUMN_DROPOUT = 0.1
 DESCRIBED_CATEGORIES = 50
+MOST_DEVIATIONS = 1e6
 
 
 class TableColumn(BaseModel):
@@ -40,6 +43,7 @@ class TableColumn(BaseModel):
         mean, std: of the training rows' numbers (of days for dates).
         edges: quantiles of the training rows' standardised numbers, increasing: the bins of the piecewise-linear
             encoding.
+        notation: how numbers and dates are written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,32 +53,84 @@ class TableColumn(BaseModel):
     mean: float = 0.0
     std: float = 1.0
     edges: tuple[float, ...] = ()
+    notation: Notation = Notation()
 
     def parse(self, value: Any) -> float:
         """The number, the category's code, or the date's days; NaN where missing. Raises BadCell."""
         if is_missing(value):
             return math.nan
         if self.type == "category":
-            return float(_codes(self.categories).get(category_text(value), math.nan))
-        return parse_date(value) if self.type == "date" else parse_number(value)
+            return float(_codes(self.categories).get(category_key(value), math.nan))
+        return parse_date(value, self.notation) if self.type == "date" else parse_number(value, self.notation)
 
-    def measure(self, values: Sequence[Any]) -> TableColumn:
+    def parse_all(self, values: Sequence[Any] | pl.Series) -> Parsed:
+        """`parse` of a whole column, many times faster."""
+        import polars as pl
+
+        if not isinstance(values, pl.Series) or values.dtype == pl.Object:
+            return self._parse_each(list(values), np.arange(len(values)), np.full(len(values), math.nan))
+        numbers = np.full(len(values), math.nan)
+        left = ~values.is_null().to_numpy()
+        if self.type == "number" and (values.dtype.is_numeric() or values.dtype == pl.Boolean):
+            numbers = _floats(values)
+            left = np.isinf(numbers)
+        elif self.type == "number" and values.dtype == pl.String and self.notation.decimal == ".":
+            numbers = _floats(values.str.strip_chars())
+            left &= ~np.isfinite(numbers)
+        rows = np.flatnonzero(left)
+        return self._parse_each(values.gather(rows).to_list() if len(rows) < len(values) else values.to_list(), rows,
+                                np.where(left, math.nan, numbers))
+
+    def _parse_each(
+        self, values: list[Any], rows: npt.NDArray[np.int64], numbers: npt.NDArray[np.float64],
+    ) -> Parsed:
+        """Parse these values one by one (equal ones once) and put them into their rows."""
+        known: dict[tuple[type, Any], float | str] = {}
+        refused: dict[int, str] = {}
+        unseen: Counter[str] = Counter()
+        for row, value in zip(rows.tolist(), values, strict=True):
+            key = (type(value), value) if isinstance(value, str | int | float) else None
+            found = known.get(key) if key is not None else None
+            if found is None:
+                try:
+                    found = self.parse(value)
+                except BadCell as error:
+                    found = str(error)
+                if key is not None:
+                    known[key] = found
+            if isinstance(found, str):
+                refused[row] = found
+                continue
+            numbers[row] = found
+            if self.type == "category" and math.isnan(found) and not is_missing(value):
+                unseen[str(value)[:40]] += 1
+        return Parsed(numbers, refused, unseen)
+
+    def measure(self, values: Sequence[Any] | pl.Series) -> TableColumn:
         """Categories, or mean, deviation and quantiles, of the training rows' values."""
         if self.type == "category":
-            counts = Counter(category_text(v) for v in values if not is_missing(v))
+            counts = spellings([value for value in values if not is_missing(value)])
             ranked = sorted(counts, key=lambda c: (-counts[c], c))[:MAX_CATEGORIES]
             return self.model_copy(update={"categories": tuple(ranked)})
-        parsed = np.array([_or_nan(self, v) for v in values], dtype=np.float64)
+        parsed = self.parse_all(values).numbers
         known = parsed[np.isfinite(parsed)]
         if len(known) == 0:
             return self
-        mean, std = float(known.mean()), float(known.std()) or 1.0
-        edges = np.unique(np.quantile((known - mean) / std, np.linspace(0, 1, NUM_BINS + 1)))
+        scale = float(np.abs(known).max()) or 1.0
+        mean, std = scale * float((known / scale).mean()), scale * float((known / scale).std())
+        if std <= 1e-12 * scale:  # equal numbers but for rounding
+            std = 1.0
+        with np.errstate(over="ignore"):
+            standard = np.clip((known - mean) / std, -MOST_DEVIATIONS, MOST_DEVIATIONS)
+        edges = np.unique(np.quantile(standard, np.linspace(0, 1, NUM_BINS + 1)))
         return self.model_copy(update={"mean": mean, "std": std, "edges": tuple(float(edge) for edge in edges)})
 
-    def standardise(self, number: float) -> float:
-        """(number − mean) / std for numbers and dates, computed in double precision; a category's code unchanged."""
-        return number if self.type == "category" else (number - self.mean) / self.std
+    def standardise(self, numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """(number − mean) / std for numbers and dates, within ±1e6, in double precision; codes unchanged."""
+        if self.type == "category":
+            return numbers
+        with np.errstate(over="ignore"):
+            return np.clip((numbers - self.mean) / self.std, -MOST_DEVIATIONS, MOST_DEVIATIONS)
 
     def readable(self, value: float) -> str:
         """A decoded value as a person would write it."""
@@ -84,6 +140,21 @@ class TableColumn(BaseModel):
             return self.categories[int(value)]
         number = self.mean + self.std * value
         return str(np.datetime64(round(number), "D")) if self.type == "date" else f"{number:.6g}"
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A column's values.
+
+    Args:
+        numbers: (row,) numbers, codes or days; NaN where missing, refused or unseen.
+        refused: row → why its value cannot be read.
+        unseen: categories that the training rows did not have (or had too rarely) → how many cells.
+    """
+
+    numbers: npt.NDArray[np.float64]
+    refused: Mapping[int, str]
+    unseen: Counter[str]
 
 
 class TableKind(BaseModel):
@@ -102,8 +173,11 @@ class TableKind(BaseModel):
 
     def measure(self, cells: Sequence[Cell]) -> TableKind:
         """Categories and scales from the training rows' cells, each a tuple of raw values in column order."""
-        by_column = list(zip(*cells, strict=True)) if cells else [()] * len(self.columns)
-        measured = tuple(c.measure(values) for c, values in zip(self.columns, by_column, strict=True))
+        return self.measure_columns(list(zip(*cells, strict=True)) if cells else [()] * len(self.columns))
+
+    def measure_columns(self, columns: Sequence[Sequence[Any] | pl.Series]) -> TableKind:
+        """The same from whole columns."""
+        measured = tuple(c.measure(values) for c, values in zip(self.columns, columns, strict=True))
         return self.model_copy(update={"columns": measured})
 
     def decode(self, cell: Cell) -> Row:
@@ -112,27 +186,22 @@ class TableKind(BaseModel):
         Raises:
             BadCell: where every column is missing.
         """
-        values = []
-        for column, value in zip(self.columns, cell, strict=True):
-            try:
-                values.append(column.standardise(column.parse(value)))
-            except BadCell:
-                values.append(math.nan)
-        row = np.array(values, dtype=np.float32)
+        if not isinstance(cell, tuple | list) or len(cell) != len(self.columns):
+            raise BadCell(f"expected {len(self.columns)} values, found {type(cell).__name__}")
+        values = np.array([_or_nan(column, value) for column, value in zip(self.columns, cell, strict=True)])
+        row = np.array([column.standardise(values[place : place + 1])[0] for place, column in enumerate(self.columns)],
+                       dtype=np.float32)
         if np.isnan(row).all():
             raise BadCell(ALL_MISSING)
         return row
 
-    def problems(self, cell: Cell) -> list[tuple[str, Any, str]]:
-        """(column, value, reason) of the values that are there but cannot be used: no number, an unseen category."""
-        found = []
-        for column, value in zip(self.columns, cell, strict=True):
-            try:
-                if math.isnan(column.parse(value)) and not is_missing(value):
-                    found.append((column.name, value, "a category that was not seen in training"))
-            except BadCell as error:
-                found.append((column.name, value, str(error)))
-        return found
+    def decode_columns(
+        self, columns: Sequence[Sequence[Any] | pl.Series],
+    ) -> tuple[npt.NDArray[np.float32], dict[str, Parsed]]:
+        """(row, column) float32 as `decode` of every row, all NaN where it would raise; and what each column held."""
+        found = {c.name: c.parse_all(values) for c, values in zip(self.columns, columns, strict=True)}
+        rows = np.stack([c.standardise(found[c.name].numbers) for c in self.columns], axis=1)
+        return rows.astype(np.float32), found
 
     def collate(self, arrays: Sequence[Row]) -> Inputs:
         """(row, column) float32 standardised values and category codes; mask False where a cell is missing."""
@@ -192,52 +261,9 @@ class TableKind(BaseModel):
         return np.concatenate(parts)
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a table cell counts as missing: None, NaN, blank, or a word such as NA."""
-    if value is None:
-        return True
-    if isinstance(value, float):
-        return math.isnan(value)
-    return isinstance(value, str) and value.strip().lower() in MISSING_WORDS
-
-
-def parse_number(value: Any) -> float:
-    """A finite number. Raises BadCell."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        raise BadCell(f"not a number: {str(value)[:40]!r}") from error
-    if not math.isfinite(number):
-        raise BadCell(f"not a finite number: {str(value)[:40]!r}")
-    return number
-
-
-def parse_date(value: Any) -> float:
-    """Days since 1970-01-01. Raises BadCell."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value.strip())
-        except ValueError as error:
-            raise BadCell(f"not an ISO date: {value[:40]!r}") from error
-    if isinstance(value, datetime):
-        return (value.replace(tzinfo=None) - datetime(1970, 1, 1)).total_seconds() / 86400.0
-    if isinstance(value, date):
-        return float((value - date(1970, 1, 1)).days)
-    raise BadCell(f"not a date: {str(value)[:40]!r}")
-
-
-def category_text(value: Any) -> str:
-    """A category's name: integral numbers without a fraction, booleans in lower case."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
-
-
 @lru_cache(maxsize=512)
 def _codes(categories: tuple[str, ...]) -> dict[str, int]:
-    return {category: code for code, category in enumerate(categories)}
+    return {category_key(category): code for code, category in enumerate(categories)}
 
 
 def _or_nan(column: TableColumn, value: Any) -> float:
@@ -246,3 +272,9 @@ def _or_nan(column: TableColumn, value: Any) -> float:
     except BadCell:
         return math.nan
 
+
+def _floats(values: pl.Series) -> npt.NDArray[np.float64]:
+    """As double precision; NaN where there is none."""
+    import polars as pl
+
+    return np.array(values.cast(pl.Float64, strict=False).to_numpy(), dtype=np.float64)

@@ -7,6 +7,7 @@ import os
 import unicodedata
 import zlib
 from collections.abc import Sequence
+from datetime import date, time
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.data.kinds.base import Cell, Html, Inputs
+from sensorium.data.notation import is_missing
 from sensorium.errors import BadCell
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 SPECIAL_TOKENS = ("[PAD]", "[MASK]", "[BOS]", "[EOS]")
 PAD, MASK, BOS, EOS = range(4)
 WORD_DROPOUT = 0.1
+LONGEST = 256
+CHARACTERS = 64
+TRAINED_ON = 100_000
 DESCRIBED_BUCKETS = 512
 
 
@@ -54,9 +59,10 @@ class TextKind(BaseModel):
                 texts.append(self.decode(cell))
             except BadCell:
                 continue
-        tokenizer = self.tokenizer or _train_tokenizer(texts, self.vocabulary)
-        lengths = [len(e.ids) for e in _tokenizer(tokenizer).encode_batch(texts)] or [1]
-        longest = max(4, min(256, int(np.percentile(lengths, 99)) + 1))
+        tokenizer = self.tokenizer or _train_tokenizer([text[:TRAINED_ON] for text in texts], self.vocabulary)
+        shortened = [text[: CHARACTERS * LONGEST] for text in texts]
+        lengths = [len(e.ids) for e in _tokenizer(tokenizer).encode_batch(shortened)] or [1]
+        longest = max(4, min(LONGEST, int(np.percentile(lengths, 99)) + 1))
         return self.model_copy(update={"tokenizer": tokenizer, "max_tokens": self.max_tokens or longest})
 
     def decode(self, cell: Cell) -> str:
@@ -66,9 +72,11 @@ class TextKind(BaseModel):
                 cell = cell.decode("utf-8")
             except UnicodeDecodeError as error:
                 raise BadCell("bytes that are not UTF-8 text") from error
-        if not isinstance(cell, str):
+        if isinstance(cell, int | float | date | time) and not is_missing(cell):
             cell = str(cell)
-        text = unicodedata.normalize("NFC", cell).strip()
+        if not isinstance(cell, str):
+            raise BadCell(f"expected text, found {type(cell).__name__}")
+        text = unicodedata.normalize("NFC", cell).encode("utf-8", "replace").decode().strip()
         if not text:
             raise BadCell("blank text")
         return text
@@ -78,7 +86,8 @@ class TextKind(BaseModel):
         import torch
 
         assert self.max_tokens is not None and self.tokenizer is not None
-        encoded = _tokenizer(self.tokenizer).encode_batch(list(arrays))
+        read = CHARACTERS * self.max_tokens  # a million words are not tokenized for the sake of the first 256
+        encoded = _tokenizer(self.tokenizer).encode_batch([text[:read] for text in arrays])
         lengths = [max(1, min(len(e.ids), self.max_tokens)) for e in encoded]
         values = np.full((len(arrays), max(lengths)), PAD, dtype=np.int64)
         span = np.zeros((len(arrays), max(lengths), 2), dtype=np.float32)
@@ -128,7 +137,9 @@ def _tokenizer(definition: str) -> Tokenizer:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_str(definition)
+    tokenizer = Tokenizer.from_str(definition)
+    tokenizer.encode_special_tokens = True  # a literal "[MASK]" in a text is text; not kept in the JSON
+    return tokenizer
 
 
 def _train_tokenizer(texts: list[str], vocabulary: int) -> str:
@@ -141,5 +152,4 @@ def _train_tokenizer(texts: list[str], vocabulary: int) -> str:
     tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
         vocab_size=vocabulary, min_frequency=2, special_tokens=list(SPECIAL_TOKENS), show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
-    tokenizer.encode_special_tokens = True  # a literal "[MASK]" in a text is text
     return str(tokenizer.to_str())

@@ -1,0 +1,184 @@
+"""What a column is: its role, the reason, and how its values are written; a file path never becomes text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from sensorium.data.kinds import AudioKind, ImageKind, TableColumn
+from sensorium.data.notation import (
+    PLAIN,
+    Notation,
+    date_notation,
+    is_missing,
+    number_notation,
+    parse_date,
+    parse_number,
+)
+from sensorium.data.table import MEDIA_SUFFIXES, UNREAD_SUFFIXES
+from sensorium.errors import BadCell
+
+SAMPLE = 1000
+MEANT = 0.95
+MANY_WORDS = 50
+LONGEST_PATH = 1000
+_ID_NAME = re.compile(r"(?i:(^|[_\W])(ids?|uid|uuid|guid|idx|index|key|row|hash|md5|no|nr)$)|[a-z](Id|ID)$")
+_INDEX_NAME = re.compile(r"^(unnamed[:_ ]*\d+|index_*|level_\d+|__index_level_\d+__)$", re.IGNORECASE)
+_SPACELESS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_PATH = re.compile(r"^(\w+://\S+|([A-Za-z]:)?[\\/].*[^\\/].*|\.{1,2}[\\/].+|[^\s]*[\\/][^\s]*|.*[\\/].*\.[A-Za-z]\w{0,4}"
+                   r"|[^\s.]\S*( \S+){0,3}\.[A-Za-z][A-Za-z0-9]{1,4})$")
+_CHOICE = re.compile(r"^[^\W\d_]{1,20}/[^\W\d_]{1,20}$")
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a column seems to be and how its values are written; role None = not an input."""
+
+    role: str | None
+    reason: str
+    notation: Notation = PLAIN
+
+
+def guess_column(column: pl.Series, root: Path) -> Guess:
+    """What a column seems to be and why, from its values; a file path never becomes text."""
+    values = sample_values(column)
+    if not values:
+        return Guess(None, "every cell is missing")
+    if any(isinstance(v, bytes) for v in values):
+        return _guess_bytes(values)
+    if column.dtype == pl.Object:
+        return _guess_objects(values)
+    if column.dtype.is_nested():
+        return Guess(None, f"cells are lists or structures ({column.dtype}), which are not read")
+    if column.drop_nulls().n_unique() <= 1:
+        return Guess(None, f"every cell is the same ({str(values[0])[:40]!r})")
+    if column.dtype == pl.Boolean:
+        return Guess("category", "true or false")
+    if column.dtype.is_temporal():
+        return Guess("date", {pl.Time: "times of day", pl.Duration: "durations, in days"}.get(
+            type(column.dtype), "dates"))
+    if column.dtype.is_numeric():
+        return _guess_numbers(column, PLAIN)
+    return _guess_strings(column, values)
+
+
+def sample_values(column: pl.Series) -> list[Any]:
+    """At most SAMPLE values, evenly spaced, without missing ones."""
+    kept = column.drop_nulls()
+    step = max(1, len(kept) // (4 * SAMPLE))
+    return [v for v in kept.gather_every(step).to_list() if not is_missing(v)][: 4 * SAMPLE]
+
+
+def _guess_bytes(values: Sequence[Any]) -> Guess:
+    for kind in (ImageKind(), AudioKind()):
+        measured = kind.measure(values[:8])
+        for value in values[:8]:
+            try:
+                measured.decode(value)
+            except BadCell:
+                continue
+            return Guess(kind.name, f"bytes that hold {'pictures' if kind.name == 'image' else 'sound'}")
+    return Guess(None, "bytes that are neither pictures nor sound")
+
+
+def _guess_objects(values: Sequence[Any]) -> Guess:
+    first = values[0]
+    if isinstance(first, tuple) and len(first) == 2:
+        return Guess("audio", "(waveform, rate) pairs")
+    if isinstance(first, np.ndarray) or type(first).__module__.startswith("PIL."):
+        return Guess("image", "pictures in memory")
+    if isinstance(first, Path):
+        return guess_paths([str(v) for v in values]) or Guess(None, "paths of unknown files")
+    return Guess(None, f"cells of type {type(first).__name__}, which are not read")
+
+
+def _guess_numbers(column: pl.Series, notation: Notation) -> Guess:
+    parsed = parsed_numbers(column, notation)
+    numbers = parsed[np.isfinite(parsed)]
+    distinct = len(np.unique(numbers))
+    whole = bool(np.all(np.mod(numbers, 1) == 0))
+    if whole and distinct == len(numbers) >= 10 and not notation.unit:
+        consecutive = float(numbers.max()) - float(numbers.min()) == len(numbers) - 1
+        if consecutive or _ID_NAME.search(column.name) or _INDEX_NAME.match(column.name):
+            return Guess(None, "an id: whole numbers, all different")
+    written = [f"with the unit {notation.unit!r}"] if notation.unit else []
+    written += ["with a decimal comma"] if notation.decimal == "," else []
+    return Guess("number", f"numbers ({distinct} different{', ' if written else ''}{' and '.join(written)})", notation)
+
+
+def parsed_numbers(column: pl.Series, notation: Notation = PLAIN) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(row,) the column as numbers, NaN where it has none."""
+    return TableColumn(name=column.name, type="number", notation=notation).parse_all(column).numbers
+
+
+def _guess_strings(column: pl.Series, values: list[str]) -> Guess:
+    by_path = guess_paths(values)
+    if by_path is not None:
+        return by_path
+    plain = bool(np.isfinite(parsed_numbers(pl.Series("", values, dtype=pl.String))).mean() >= MEANT)
+    notation = PLAIN if plain and not any("," in v for v in values) else number_notation(values)
+    if (plain and notation == PLAIN) or share_parsed(values, parse_number, notation) >= MEANT:
+        return _guess_numbers(column, notation)
+    notation, reason = date_notation(values)
+    if share_parsed(values, parse_date, notation) >= MEANT:
+        return Guess("date", reason, notation)
+    known = column.drop_nulls()
+    distinct = known.n_unique()
+    share = distinct / max(1, len(known))
+    if looks_like_paths(values):
+        if distinct <= 20 and share <= 0.2 and all(_CHOICE.match(v.strip()) for v in values):
+            return Guess("category", f"{distinct} different words")
+        return Guess(None, f"looks like paths or addresses of unknown files ({values[0][:40]!r}); a path is never text "
+                           f"(--kind {column.name}=image or =audio reads them)")
+    words = float(np.mean([_num_words(v) for v in values]))
+    if words >= 4 or (words >= 1.5 and share > 0.5):
+        return Guess("text", f"sentences ({words:.1f} words on average)")
+    if distinct == len(known) and len(column) >= 10:
+        return Guess(None, "an id: single words, all different")
+    if distinct > MANY_WORDS and share > 0.5:
+        return Guess(None, f"single words, nearly all different ({distinct} in {len(known)} rows): more an id than a "
+                           f"category (--kind {column.name}=category reads it anyway)")
+    return Guess("category", f"{distinct} different words")
+
+
+def guess_paths(values: Sequence[str]) -> Guess | None:
+    """A media kind where most cells end like a media file; a refusal where they end like another file."""
+    suffixes = [Path(v.strip()).suffix.lower() if len(v) < LONGEST_PATH and "\n" not in v else "" for v in values]
+    remote = float(np.mean([bool(re.match(r"^(https?|s3|gs|ftp)://", v)) for v in values]))
+    if remote >= 0.5:
+        return Guess(None, "addresses on the network, which are not fetched")
+    for kind, endings in MEDIA_SUFFIXES.items():
+        share = float(np.mean([s in endings for s in suffixes]))
+        if share >= 0.5:
+            return Guess(kind, f"{share:.0%} of the cells end like {'pictures' if kind == 'image' else 'sounds'}")
+    for kind, endings in UNREAD_SUFFIXES.items():
+        if float(np.mean([s in endings for s in suffixes])) >= 0.5:
+            return Guess(None, f"{kind} files, which this version does not read")
+    return None
+
+
+def looks_like_paths(values: Sequence[str]) -> bool:
+    return float(np.mean([len(str(v)) < LONGEST_PATH and bool(_PATH.match(str(v).strip())) for v in values])) >= 0.9
+
+
+def _num_words(value: str) -> float:
+    """Words between spaces; two letters count as one where words are not spaced (Chinese, Japanese, Thai …)."""
+    unspaced = len(_SPACELESS.findall(value))
+    return len(_SPACELESS.sub(" ", value).split()) + unspaced / 2
+
+
+def share_parsed(values: Sequence[Any], parse: Any, notation: Notation = PLAIN) -> float:
+    return float(np.mean([not np.isnan(number_or_nan(v, notation, parse)) for v in values]))
+
+
+def number_or_nan(value: Any, notation: Notation = PLAIN, parse: Any = parse_number) -> float:
+    try:
+        return float(parse(value, notation))
+    except BadCell:
+        return float("nan")
