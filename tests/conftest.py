@@ -1,4 +1,4 @@
-"""Shape annotations are checked by beartype in the packages that compute; one thread, so that timings mean something."""
+"""Shape annotations are checked by beartype in the packages that compute; one thread."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from jaxtyping import install_import_hook
+from jaxtyping import install_import_hook  # noqa: E402
 
 CHECKED = ("sensorium.encoders", "sensorium.fusion", "sensorium.objectives")
 install_import_hook(CHECKED, "beartype.beartype")
 
-from pathlib import Path
+from pathlib import Path  # noqa: E402
 
-import pytest
-import torch
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -168,7 +168,8 @@ def test_no_encoder_is_called_without_rows(samples: Samples, monkeypatch: pytest
 def test_a_repeated_cell_is_encoded_once(tmp_path: Path) -> None:
     table = write_small_world(tmp_path, rows=12, missing=0.0)
     lines = table.read_text().splitlines()
-    table.write_text("\n".join([lines[0], *(f"{n % 2}.png,{line.split(',', 1)[1]}" for n, line in enumerate(lines[1:]))]))
+    shared = [f"{number % 2}.png,{line.split(',', 1)[1]}" for number, line in enumerate(lines[1:])]
+    table.write_text("\n".join([lines[0], *shared]))
     data = read(table, targets="kind")
     schema = measured(data.table, data.schema, np.arange(12))
     batch = make_batch(decoded(data.table, schema, workers=0, memory_bytes=1e9), np.arange(12))

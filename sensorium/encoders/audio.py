@@ -85,8 +85,8 @@ class LogMelEncoder(Encoder):
     """Sounds → tokens equally spaced over each sound, whatever its length.
 
     The log-mel frames of every sound are stretched to one number of frames, so that a word said slowly looks like the
-    same word said quickly; the sound's true length is told to the tokens beside. The bands' means, which the frames have
-    lost, are a token of their own: of a steady sound they are all there is. Nothing behind a sound's end is read.
+    same word said quickly; the sound's true length is told to the tokens beside. The bands' means, which the frames
+    have lost, are a token of their own: of a steady sound they are all there is. Nothing behind a sound's end is read.
 
     Args:
         rate: samples per second.

@@ -17,12 +17,11 @@ import numpy.typing as npt
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from sensorium.answers import Answer
-from sensorium.data.samples import Samples
 from sensorium.data.schema import Target
 from sensorium.evaluation import plots
 from sensorium.evaluation.evaluate import Evaluation, Fusion
-from sensorium.evaluation.plots import Axis, Bar, bars, known, number_words, percent_words, signed
+from sensorium.evaluation.mistakes import Album, worst_mistakes
+from sensorium.evaluation.plots import Axis, bars, known, number_words, percent_words, signed
 from sensorium.evaluation.scores import HIGHER_IS_BETTER, METRIC_WORDS, Baseline, Score, primary_metric
 from sensorium.metrics.bootstrap import Estimate
 from sensorium.model import Model
@@ -32,8 +31,6 @@ Rows = npt.NDArray[np.int64]
 SHARES = {"accuracy", "balanced_accuracy", "ece"}
 KEY_METRICS = {"classify": ("auroc", "ece"), "regress": ("mae", "r2")}
 KEY_WORDS = {"ece": "calibration error (ECE)", "r2": "variance explained (R²)"}
-MEDIA_CHARACTERS = 3_500_000
-MOST_MISTAKES, SAME_MISTAKE = 12, 3
 MOST_LINES, MOST_UNREADABLE, MOST_NOTES = 40, 50, 40
 MOST_CLASSES, MOST_PAIRS = 30, 15
 
@@ -59,28 +56,6 @@ class Line:
     dot: tuple[float, float, float] | None
 
 
-@dataclass(frozen=True)
-class Card:
-    """A mistake: what was there, what was answered, and what each modality said to it.
-
-    Args:
-        row: the row's number in its table, from 1.
-        truth, predicted: what was true and what was answered.
-        given: the probabilities of both, in words; for numbers "" and how far off the answer was.
-        media: modality → how a person looks at it.
-        absent: the modalities that the row lacks.
-        bars: what each modality added towards the answer.
-    """
-
-    row: int
-    truth: str
-    predicted: str
-    given: tuple[str, str]
-    media: list[tuple[str, Markup]]
-    absent: list[str]
-    bars: list[Bar]
-
-
 def write_report(model: Model, evaluation: Evaluation, *, title: str, about: str = "") -> str:
     """One HTML file with everything an evaluation found; it needs no network.
 
@@ -95,7 +70,7 @@ def write_report(model: Model, evaluation: Evaluation, *, title: str, about: str
 
     Example: Path("report.html").write_text(write_report(model, evaluation, title="birds"), encoding="utf-8")
     """
-    album = _Album(evaluation.samples)
+    album = Album(evaluation.samples)
     parts = [_target_part(model, evaluation, target, number, album)
              for number, target in enumerate(model.schema.targets) if target.name in evaluation.predicted]
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
@@ -106,7 +81,7 @@ def write_report(model: Model, evaluation: Evaluation, *, title: str, about: str
                            dash_arrays=plots.DASH_ARRAYS)
 
 
-def _target_part(model: Model, evaluation: Evaluation, target: Target, number: int, album: _Album) -> dict[str, Any]:
+def _target_part(model: Model, evaluation: Evaluation, target: Target, number: int, album: Album) -> dict[str, Any]:
     """Everything the page says about one target."""
     primary = primary_metric(target, balance=model.recipe.training.balance)
     found = next(score for score in evaluation.as_found if score.target == target.name)
@@ -129,7 +104,7 @@ def _target_part(model: Model, evaluation: Evaluation, target: Target, number: i
         "scatter": None if classify else _scatter(truth, predicted, found, number),
         "calibration": _calibration(truth, predicted, found, model.temperatures[target.name], number)
         if classify else None,
-        "mistakes": _mistakes(model, evaluation, target, evaluation.chosen[kept], truth, predicted, album),
+        "mistakes": worst_mistakes(model, evaluation, target, evaluation.chosen[kept], truth, predicted, album),
     }
 
 
@@ -319,84 +294,6 @@ def _calibration(
     return {"said": said, "temperature": temperature,
             "svg": Markup(plots.reliability(confidence, right, prefix=f"reliability{number}"))}
 
-
-# ---- mistakes ----
-
-class _Album:
-    """Shows cells through their kinds until the page's budget of characters is spent."""
-
-    def __init__(self, samples: Samples) -> None:
-        self._samples, self._left = samples, MEDIA_CHARACTERS
-
-    def show(self, name: str, row: int) -> Markup | None:
-        """The row's cell of a modality; None where it is absent."""
-        cells = self._samples.cells[name]
-        cell = int(cells.cell_of_row[row])
-        if cell < 0:
-            return None
-        html = cells.kind.show(cells.arrays.get([cell])[0])
-        if len(html) > self._left:
-            return Markup('<p class="quiet">not shown: it would make this page too large</p>')
-        self._left -= len(html)
-        return Markup(html)
-
-
-def _mistakes(
-    model: Model, evaluation: Evaluation, target: Target, rows: Rows, truth: npt.NDArray[Any], predicted: Floats,
-    album: _Album,
-) -> dict[str, Any]:
-    """The worst mistakes, at most 3 of one sort; where there is none, the rows it was least sure of."""
-    chosen, said = _worst(target, truth, predicted)
-    if not chosen:
-        return {"said": said, "cards": []}
-    numbers = rows[chosen]
-    answers = [one[target.name] for one in model.answers(evaluation.samples, rows=numbers, explain=True)]
-    told = [value for one in answers for value in (one.contributions or {}).values()]
-    reach = max([abs(value) for value in told if np.isfinite(value)] or [1.0])
-    cards = []
-    for place, row, answer in zip(chosen, numbers.tolist(), answers, strict=True):
-        media = {name: album.show(name, row) for name in model.schema.names}
-        shares = {name: Estimate(value, value, value) for name, value in (answer.contributions or {}).items()}
-        cards.append(Card(row + 1, *_answer_words(target, truth[place], predicted[place], answer),
-                          [(name, html) for name, html in media.items() if html is not None],
-                          [name for name, html in media.items() if html is None],
-                          bars(shares, Axis([-reach, reach])) if len(shares) > 1 else []))
-    return {"said": said, "cards": cards}
-
-
-def _worst(target: Target, truth: npt.NDArray[Any], predicted: Floats) -> tuple[list[int], str]:
-    """Positions of the worst answers, worst first, and what they are."""
-    if target.task == "regress":
-        order = np.argsort(-np.abs(predicted[:, 0] - truth), kind="stable")[:MOST_MISTAKES].tolist()
-        return order, f"The {len(order)} rows with the largest errors, the largest first."
-    known = np.flatnonzero(truth >= 0)
-    guessed = predicted.argmax(axis=1)
-    order = known[np.argsort(predicted[known, truth[known]], kind="stable")]
-    wrong = [place for place in order.tolist() if guessed[place] != truth[place]]
-    if not wrong:
-        return order[:6].tolist(), "There is no mistake on these rows. Shown instead: the rows it was least sure of."
-    seen: Counter[tuple[int, int]] = Counter()
-    chosen: list[int] = []
-    for place in wrong:
-        pair = (int(truth[place]), int(guessed[place]))
-        seen[pair] += 1
-        if seen[pair] <= SAME_MISTAKE and len(chosen) < MOST_MISTAKES:
-            chosen.append(place)
-    return chosen, (f"{len(wrong):,} of {len(known):,} rows are wrong. Shown: the {len(chosen)} in which the true "
-                    f"class got the lowest probability, at most {SAME_MISTAKE} of the same sort; beside each "
-                    f"class, the probability that the model gave it.")
-
-
-def _answer_words(target: Target, truth: Any, predicted: Floats, answer: Answer) -> tuple[str, str, tuple[str, str]]:
-    """What was true and what was answered; how probable each was, or how far off."""
-    if target.task == "regress":
-        value = float(predicted[0])
-        return number_words(float(truth)), number_words(value), ("", f"off by {signed(value - float(truth))}")
-    given = percent_words(float(predicted[int(truth)])), percent_words(float(predicted.max()))
-    return target.classes[int(truth)], str(answer.value), given
-
-
-# ---- training and data ----
 
 def _learning(model: Model) -> dict[str, Any] | None:
     """Learning curves, and what they say; None without a history."""

@@ -22,9 +22,9 @@ class AttentionFusion(Fusion):
     queries, one a head, read from modality m's tokens. Summing lets the evidence of independent modalities add up, as
     log-likelihoods do. Every v_m has the same length: a modality that is certain of everything it has seen in training
     cannot shout down one that knows when it is unsure (with free or even bounded learned weights, sounds of unseen
-    speakers overruled clear pictures). In the block, log n_m is subtracted from the n_m tokens of a modality, so that 49
-    picture cells do not drown one table row. The weights say how much of z each voice carries: ⟨v_m, z⟩ / |z|², which
-    sum to 1, with the rare negative ones set to 0.
+    speakers overruled clear pictures). In the block, log n_m is subtracted from the n_m tokens of a modality, so that
+    49 picture cells do not drown one table row. The weights say how much of z each voice carries, ⟨v_m, z⟩ / |z|²: they
+    sum to 1; the rare negative ones are set to 0.
 
     Args:
         names: the modalities, in the schema's order.

@@ -35,8 +35,8 @@ class Fusion(nn.Module, ABC):
     """Any subset of modalities → one vector. Absent modalities' values are never read.
 
     Attributes:
-        volume: (modality,) 1 in training; what a modality adds to the vector is multiplied by it. Held-out rows may turn
-            down a modality that misleads (training/volume.py).
+        volume: (modality,) 1 in training; what a modality adds to the vector is multiplied by it. Held-out rows may
+            turn down a modality that misleads (training/volume.py).
     """
 
     volume: Tensor

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from worlds import write_small_world
 
 from sensorium.cli.main import main
 from sensorium.recipe import Recipe
-from worlds import write_small_world
 
 ROWS = 48
 Capture = pytest.CaptureFixture[str]
@@ -186,7 +186,8 @@ def test_evaluate_counts_unseen_classes_and_needs_the_target(model: Path, tmp_pa
     assert status == 0 and "Traceback" not in err
     assert "maybe" in json.dumps(json.loads(out))
     lacking = _csv(tmp_path / "lacking.csv", hr=[1, 2, 3], ward=["east", "west", "east"])
-    _refused(*_run(monkeypatch, capsys, "evaluate", model, lacking, "--no-baselines", "--out", tmp_path / "r.html"), "(y)")
+    _refused(*_run(monkeypatch, capsys, "evaluate", model, lacking, "--no-baselines", "--out", tmp_path / "r.html"),
+             "none of the targets (y)")
 
 
 def test_a_table_that_shares_no_column_with_the_model(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

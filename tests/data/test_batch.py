@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from worlds import write_small_world
 
 from sensorium.data.batch import Augmentation, make_batch, prefetch
 from sensorium.data.read import read
 from sensorium.data.samples import Samples, decoded, measured
-from worlds import write_small_world
 
 ROWS = np.array([7, 3, 30, 3, 11, 25])
 

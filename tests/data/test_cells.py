@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_every_broken_picture_is_a_missing_cell_with_row_column_and_reason(tmp_p
     _files(tmp_path)
     broken = {"truncated.png": "broken picture", "header.png": "picture", "zero.png": "empty file (0 bytes)",
               "text.png": "not a picture", "sound.png": "not a picture", "missing.png": "no such file in",
-              "folder.png": "is a folder", "dead.png": "a link to no file", "a\0b.png": "unreadable"}
+              "folder.png": "is a folder", "dead.png": "a link to no file", "a\0b.png": "no such file"}
     cells = _decoded(_table(tmp_path, ["good.png", *broken, None, " ", "alive.png"]), "photo", IMAGE)
     assert [(c.row, c.column, c.value) for c in cells.unreadable] == [
         (row, "photo", repr(name)) for row, name in enumerate(broken, start=2)]
@@ -197,10 +198,8 @@ def test_a_table_decoded_by_columns_equals_decode_of_every_row() -> None:
     rows = list(zip(*COLUMNS.values(), strict=True))
     expected, refused = [], set()
     for number, row in enumerate(rows):
-        try:
+        with contextlib.suppress(BadCell):
             expected.append(kind.decode(row))
-        except BadCell:
-            pass
         for column, value in zip(kind.columns, row, strict=True):
             try:
                 column.parse(value)

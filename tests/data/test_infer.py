@@ -112,7 +112,8 @@ def _schema(table: Table, **options: Any) -> Schema:
 
 
 NUMBERS = [str(row % 7 + 0.5) for row in range(ROWS)]
-TABLE = _table(a=NUMBERS, b=_cycle("1", "2"), w=_cycle("x", "y"), note=[f"it is case {row} today" for row in range(ROWS)],
+TABLE = _table(a=NUMBERS, b=_cycle("1", "2"), w=_cycle("x", "y"),
+               note=[f"it is case {row} today" for row in range(ROWS)],
                key=[str(row) for row in range(ROWS)], file=_cycle("p/q1", "p/q2"), who=_cycle("s", "t", "u"),
                y=_cycle("yes", "no"))
 

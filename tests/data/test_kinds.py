@@ -40,7 +40,8 @@ def _tone(seconds: float, rate: int = 8000, pitch: float = 440.0) -> np.ndarray:
 
 CELLS: Raw = {
     "text": ["a <b>dry</b> cough", "né à Paris", "今天天气很好", "x", "one two three four five six seven eight " * 3],
-    "image": [_png((14, 10)), _png((10, 14), seed=1), _png((1, 1), seed=2), _png((30, 8), seed=3), _png((9, 9), seed=4)],
+    "image": [_png((14, 10)), _png((10, 14), seed=1), _png((1, 1), seed=2), _png((30, 8), seed=3),
+              _png((9, 9), seed=4)],
     "audio": [_wav(_tone(0.1)), _wav(_tone(0.3, pitch=700)), _wav(_tone(0.05)), _wav(_tone(0.2, 16000), 16000),
               _wav(np.zeros(300))],
     "table": [("1.5", "<i>red</i>", "2020-01-02"), ("2", "blue", ""), ("", "red", "2021-05-06"),
@@ -134,8 +135,8 @@ class TestContract:
             torch.testing.assert_close(forward.values[row].float(), backward.values[4 - row].float(), atol=1e-2, rtol=0)
             if forward.mask is not None:
                 assert torch.equal(forward.mask[row], backward.mask[4 - row])
-        same_mask = forward.mask is None or forward.mask.shape == later.mask.shape and torch.equal(forward.mask, later.mask)
-        assert forward.values.shape != later.values.shape or not same_mask or not torch.equal(forward.values, later.values)
+        same_mask = forward.mask is None or torch.equal(forward.mask, later.mask)
+        assert not same_mask or not torch.equal(forward.values, later.values)
 
     def test_show_is_self_contained_escaped_html(self, name: str) -> None:
         for array in _arrays(name):
@@ -176,8 +177,7 @@ class TestContract:
             garbage = (np.full(3, np.clip(garbage[2], -9, 9)), 8000)
         try:
             array = MEASURED[name].decode(garbage)
-        except BadCell as error:
-            assert str(error)
+        except BadCell:
             return
         inputs = MEASURED[name].collate([array])
         assert inputs.values.float().isfinite().all() and MEASURED[name].show(array)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from worlds import write_small_world
 
 from sensorium.data.infer import infer_schema
 from sensorium.data.inspect import inspect_table
@@ -17,7 +18,6 @@ from sensorium.data.schema import Schema, Target
 from sensorium.data.table import Table
 from sensorium.errors import DataError
 from sensorium.recipe import DataOptions
-from worlds import write_small_world
 
 ROWS = 40
 COLUMNS: dict[str, list[Any]] = {

@@ -50,8 +50,8 @@ def test_any_table_is_partitioned_and_groups_are_never_torn(rows: int, seed: int
     shared = [random.integers(-1, rows, 2 * rows)] if files else []
     try:
         splits = _split(usable, groups, shared, seed=seed)
-    except DataError as error:
-        assert "none is left to train on" in str(error)
+    except DataError:  # one bundle holds every row
+        assert rows < 10 or num_groups < 15 or files
         return
     _check_partition(splits, usable)
     if len(np.unique(groups[usable])) >= 10:

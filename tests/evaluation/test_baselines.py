@@ -9,6 +9,7 @@ import pytest
 
 from sensorium.errors import DataError
 from sensorium.evaluation import baselines
+from sensorium.evaluation import columns as columns_module
 from sensorium.evaluation.baselines import BaselineResult, Features, run_baselines
 from sensorium.metrics.classification import accuracy, log_loss
 from sensorium.metrics.regression import r2
@@ -106,14 +107,14 @@ def test_missing_cells_and_infinities_do_no_harm() -> None:
 
 
 def test_wide_blocks_and_many_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "LINEAR_WORK", 40 * 400 * 3)
+    monkeypatch.setattr(columns_module, "LINEAR_WORK", 40 * 400 * 3)
     features = _classes(width=80, strength=0.4)
     _, test = _split(features)
-    columns, test_columns = baselines._linear_columns(*_split(features), 3, 0)
+    columns, test_columns = columns_module.linear_columns(*_split(features), 3, 0)
     assert columns.shape == (400, 40)
     assert test_columns.shape == (200, 40)
-    columns, _ = baselines._boosting_columns(*_split(features), 0)
-    assert columns.shape == (400, 2 * baselines.WIDE)
+    columns, _ = columns_module.boosting_columns(*_split(features), 0)
+    assert columns.shape == (400, 2 * columns_module.WIDE)
     found = _run(features)
     assert accuracy(test.truth, found["linear"].prediction) > 0.9
     assert accuracy(test.truth, found["boosting"].prediction) > 0.8
@@ -124,14 +125,14 @@ def test_scaling() -> None:
     random = np.random.default_rng(0)
     scales = np.linspace(0.5, 2.0, 60)
     block = (random.normal(size=(500, 60)) * scales + 7).astype(np.float32)
-    scaled, _ = baselines._standardised(block, block)
+    scaled, _ = columns_module._standardised(block, block)
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(scaled.std(axis=0) / scales, np.full(60, 1 / np.sqrt(np.mean(scales**2))), rtol=0.15)
     assert scaled.std() == pytest.approx(1, rel=1e-3)
-    few, _ = baselines._standardised(block[:, :10], block[:, :10])
+    few, _ = columns_module._standardised(block[:, :10], block[:, :10])
     np.testing.assert_allclose(few.std(axis=0), 1, rtol=1e-3)
     block[:, 0] *= 1000
-    mixed, _ = baselines._standardised(block, block)
+    mixed, _ = columns_module._standardised(block, block)
     np.testing.assert_allclose(mixed.std(axis=0), 1, rtol=1e-3)
 
 

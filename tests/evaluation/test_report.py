@@ -13,7 +13,7 @@ from worlds import QUICK, write_small_world
 import sensorium
 from sensorium.data.read import Data, as_samples
 from sensorium.data.schema import Target
-from sensorium.evaluation import report
+from sensorium.evaluation import mistakes, report
 from sensorium.evaluation.evaluate import Evaluation, evaluate
 from sensorium.evaluation.plots import Axis, loss_curves, reliability, scatter, series_look
 from sensorium.evaluation.report import write_report
@@ -190,13 +190,13 @@ def test_mistakes_of_one_sort_do_not_fill_the_page() -> None:
     predicted = np.tile([0.1, 0.8, 0.1], (35, 1))
     predicted[:30, 0] = np.linspace(0.01, 0.1, 30)
     predicted[30:34] = [0.2, 0.2, 0.6]
-    chosen, said = report._worst(target, truth, predicted)
+    chosen, said = mistakes._worst(target, truth, predicted)
     assert chosen == [0, 1, 2, 30, 31, 32]
     assert said.startswith("34 of 34 rows are wrong. Shown: the 6")
-    right, said = report._worst(target, np.array([1, 1]), np.array([[0.1, 0.8, 0.1], [0.3, 0.4, 0.3]]))
+    right, said = mistakes._worst(target, np.array([1, 1]), np.array([[0.1, 0.8, 0.1], [0.3, 0.4, 0.3]]))
     assert (right, "no mistake" in said) == ([1, 0], True)
     number = Target(name="n", task="regress")
-    chosen, _ = report._worst(number, np.arange(20.0), np.arange(20.0)[:, None] * 1.1)
+    chosen, _ = mistakes._worst(number, np.arange(20.0), np.arange(20.0)[:, None] * 1.1)
     assert chosen == list(range(19, 7, -1))
 
 
@@ -243,7 +243,7 @@ def test_whether_fusion_is_worth_it(mine: tuple[float, ...], theirs: tuple[float
 
 def test_media_stop_at_the_budget(world: tuple[Model, Evaluation], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = write_report(*world, title="t")
-    monkeypatch.setattr(report, "MEDIA_CHARACTERS", 2_000)
+    monkeypatch.setattr(mistakes, "MEDIA_CHARACTERS", 2_000)
     small = write_report(*world, title="t")
     assert "it would make this page too large" in small
     assert "it would make this page too large" not in whole

@@ -106,7 +106,8 @@ class AudioKind(BaseModel):
         lengths = mask.sum(dim=1, keepdim=True)
         hole, level = (torch.from_numpy(draws.uniform(f"audio/{purpose}", 2)).float() for purpose in ("hole", "level"))
         sounds = torch.where(mask, sounds, 0.0)
-        filtered = _filtered(sounds, torch.from_numpy(draws.normal("audio/filter", FILTER_WAVES)).float() * 4.0 * amount)
+        waves = torch.from_numpy(draws.normal("audio/filter", FILTER_WAVES)).float()
+        filtered = _filtered(sounds, 4.0 * amount * waves)
         place = torch.arange(sounds.shape[1])
         first = (hole[:, :1] * lengths).long()
         last = first + (0.2 * amount * hole[:, 1:] * lengths).long()
@@ -233,9 +234,9 @@ def _header(cell: Cell) -> tuple[int, int]:
     """(rate, number of samples) without decoding."""
     import soundfile
 
-    if isinstance(cell, tuple):
-        return int(cell[1]), len(cell[0])
     try:
+        if isinstance(cell, tuple):
+            return int(cell[1]), len(cell[0])
         info = soundfile.info(io.BytesIO(cell) if isinstance(cell, bytes) else str(existing_file(cell)))
     except BadCell:
         raise
@@ -250,9 +251,9 @@ def _samples(cell: Cell, max_seconds: float) -> tuple[npt.NDArray[Any], int]:
     """(sample,) or (sample, channel) float32 and the rate, no more than max_seconds of it."""
     import soundfile
 
-    if isinstance(cell, tuple):
-        return np.asarray(cell[0], dtype=np.float32), int(cell[1])
     try:
+        if isinstance(cell, tuple):
+            return np.asarray(cell[0], dtype=np.float32), int(cell[1])
         with soundfile.SoundFile(io.BytesIO(cell) if isinstance(cell, bytes) else str(existing_file(cell))) as file:
             wanted = int(max_seconds * file.samplerate) + 1
             return file.read(min(wanted, max(file.frames, 0)), dtype="float32", always_2d=False), file.samplerate

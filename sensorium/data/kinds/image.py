@@ -58,7 +58,7 @@ class ImageKind(BaseModel):
                 picture = _open(cell)
                 grey = grey and _is_grey(picture)
                 turned = picture.getexif().get(0x0112, 1) >= 5
-            except BadCell:
+            except Exception:  # a cell that cannot be read says so when it is decoded
                 continue
             shapes.append(picture.size if turned else (picture.size[1], picture.size[0]))
         if not shapes:
@@ -186,7 +186,7 @@ def _open(cell: Cell) -> Image:
             return Image.fromarray(cell)
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(cell) if isinstance(cell, bytes) else existing_file(cell))
+            return Image.open(io.BytesIO(cell if isinstance(cell, bytes) else existing_file(cell).read_bytes()))
     except BadCell:
         raise
     except UnidentifiedImageError as error:
