@@ -17,6 +17,7 @@ from sensorium.card import model_card
 from sensorium.data.kinds import TextKind
 from sensorium.data.schema import Schema
 from sensorium.errors import ModelFolderError, SensoriumError
+from sensorium.fusion.base import Fusion
 from sensorium.model import Model
 from sensorium.recipe import Recipe
 
@@ -75,7 +76,8 @@ def _write(model: Model, part: Path, report: str | None) -> None:
     for number, modality in enumerate(model.schema.modalities):
         if isinstance(modality.kind, TextKind) and modality.kind.tokenizer is not None:
             (part / _tokenizer_file(number)).write_text(modality.kind.tokenizer, encoding="utf-8")
-    facts = {"format": FORMAT, "temperatures": model.temperatures, "facts": model.facts, "history": model.history}
+    facts = {"format": FORMAT, "fusion_given": model.fusion_given, "temperatures": model.temperatures,
+             "facts": model.facts, "history": model.history}
     (part / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
     (part / CARD).write_text(model_card(model.schema, model.recipe, model.facts), encoding="utf-8")
     if report is not None:
@@ -86,8 +88,12 @@ def _tokenizer_file(number: int) -> str:
     return f"tokenizer_{number}.json"
 
 
-def load_model(folder: str | Path) -> Model:
+def load_model(folder: str | Path, *, fusion: Fusion | None = None) -> Model:
     """Read a model folder.
+
+    Args:
+        folder: written by `save_model`.
+        fusion: a fresh fusion of the same make, where the model was made with a fusion object.
 
     Raises:
         ModelFolderError: it is missing, incomplete, broken, or of another format.
@@ -104,7 +110,10 @@ def load_model(folder: str | Path) -> Model:
             raise ModelFolderError(f"{str(folder)!r} has format {kept.get('format')!r}; this version reads {FORMAT}")
         recipe = Recipe.read(path / RECIPE)
         schema = _with_tokenizers(Schema.model_validate_json((path / SCHEMA).read_text(encoding="utf-8")), path)
-        model = Model(schema, recipe)
+        if kept["fusion_given"] and fusion is None:
+            raise ModelFolderError(f"{str(folder)!r} was trained with a fusion object: pass one of the same make, "
+                                   f"Model.load(folder, fusion=...)")
+        model = Model(schema, recipe, fusion=fusion)
         model.load_state_dict(load_file(path / WEIGHTS))
         model.temperatures = {str(name): float(value) for name, value in kept["temperatures"].items()}
         model.facts, model.history = kept["facts"], kept["history"]

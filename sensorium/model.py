@@ -63,6 +63,7 @@ class Model(nn.Module):
                 else:
                     predictors.append(Regress(target, options.width))
             self.predictors = nn.ModuleList(predictors)
+        self.fusion_given = fusion is not None
         self.temperatures = {target.name: 1.0 for target in schema.targets}
         self.history: list[dict[str, Any]] = []
         self.facts: dict[str, Any] = {}
@@ -254,11 +255,11 @@ class Model(nn.Module):
         return save_model(self, folder, report=report, overwrite=overwrite)
 
     @classmethod
-    def load(cls, folder: str | Path) -> Model:
-        """Read a model folder. Executes no code from it."""
+    def load(cls, folder: str | Path, *, fusion: Fusion | None = None) -> Model:
+        """Read a model folder. Executes no code from it; a fusion that was given as an object is given again."""
         from sensorium.folder import load_model
 
-        return load_model(folder)
+        return load_model(folder, fusion=fusion)
 
 
 def _placed(tokens: Tokens, packed: Packed, num_rows: int) -> Tokens:

@@ -79,7 +79,6 @@ def run(
     """Train, evaluate on held-out rows, write the model folder with its report."""
     from sensorium.data.read import Data
     from sensorium.data.table import read_table
-    from sensorium.errors import RecipeError
     from sensorium.evaluation.held_out import HeldOut
     from sensorium.folder import refuse_taken
     from sensorium.training.console import Terminal
@@ -93,16 +92,16 @@ def run(
     held_out = HeldOut(console)
     model = fit(data, recipe, out=folder, resume=resume, allow_leak=allow_leak, strict=strict, console=console,
                 on_chosen=held_out.evaluate)
-    if held_out.evaluation is None:
-        raise RecipeError("there were no held-out rows to score")
-    report = held_out.report(model, title=folder.name)
-    saved = model.save(folder, report=report, overwrite=overwrite)
+    page = held_out.report(model, title=folder.name)
+    saved = model.save(folder, report=page, overwrite=overwrite)
+    report = None if page is None else str(saved / "report.html")
     for line in held_out.lines():
         console.say(line)
-    console.say(f"model: {saved}\nreport: {saved / 'report.html'}")
+    console.say(f"model: {saved}")
+    console.say("no report: there were no held-out rows to score" if report is None else f"report: {report}")
     if json:
-        print_json({"model": str(saved), "report": str(saved / "report.html"), "facts": _plain(model.facts),
-                    "held_out": held_out.evaluation.to_json()})
+        print_json({"model": str(saved), "report": report, "facts": _plain(model.facts),
+                    "held_out": None if held_out.evaluation is None else held_out.evaluation.to_json()})
 
 
 def _plain(facts: dict[str, Any]) -> dict[str, Any]:

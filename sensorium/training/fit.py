@@ -113,7 +113,8 @@ def fit(
         if again is not None:
             model = again
     elif interrupted:
-        console.say("interrupted: the best model so far is kept")
+        console.say("interrupted: the best model so far is kept" + (
+            "" if out is None else "; the same command with --resume --overwrite goes on"))
     model.facts["seconds"] = round(time.monotonic() - started, 1)
     model.to("cpu").eval()
     if checkpoints is not None:
