@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+LINE_SECONDS = 10.0
 Bar = Callable[[int, int, str], None]
 """Called with (done, in all, text)."""
 
@@ -48,11 +50,11 @@ class Terminal(Console):
 
     @contextmanager
     def bar(self, what: str) -> Iterator[Bar]:
-        """A bar with the time left; on a pipe a line every tenth instead."""
+        """A bar with the time left; on a pipe a line every ten seconds instead."""
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         if not self._rich.is_terminal:
-            yield self._tenths(what)
+            yield self._now_and_then(what)
             return
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
                    TextColumn("{task.fields[text]}"), TimeRemainingColumn())
@@ -60,13 +62,12 @@ class Terminal(Console):
             task = progress.add_task(what, total=None, text="")
             yield lambda done, total, text: progress.update(task, completed=done, total=total, text=text)
 
-    def _tenths(self, what: str) -> Bar:
-        said = [0]
+    def _now_and_then(self, what: str) -> Bar:
+        said = [time.monotonic()]
 
         def update(done: int, total: int, text: str) -> None:
-            tenth = 10 * done // max(1, total)
-            if tenth > said[0]:
-                said[0] = tenth
+            if time.monotonic() - said[0] >= LINE_SECONDS:
+                said[0] = time.monotonic()
                 self.say(f"{what}: {done}/{total} {text}")
 
         return update
