@@ -46,7 +46,7 @@ def demo(
         console.say(line)
     recipe = Recipe().changed("training", epochs=epochs or DEMO_EPOCHS, refit="never", seed=seed)
     model = fit(data, recipe, console=console)
-    evaluation = evaluate(model, world.test)
+    evaluation = evaluate(model, world.test, baselines=True)
     report = write_report(model, evaluation, title="The scene world",
                           about=f"{evaluation.rows:,} synthetic test scenes whose ceilings are known")
     saved = model.save(folder / "model", report=report, overwrite=True)

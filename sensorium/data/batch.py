@@ -36,7 +36,7 @@ class Packed:
 
 @dataclass(frozen=True)
 class TargetValues:
-    """A target of a batch: values (batch,) int64 class numbers or float32 numbers in original units; mask (batch,)."""
+    """A target of a batch: values (batch,) int64 class numbers or float64 numbers in original units; mask (batch,)."""
 
     values: Tensor
     mask: Tensor
@@ -99,8 +99,7 @@ def make_batch(samples: Samples, rows: npt.NDArray[np.int64], augmentation: Augm
             collated = cells.kind.augment(collated, draws)
         inputs[name] = Packed(collated, torch.from_numpy(present), torch.from_numpy(which.astype(np.int64)))
     targets = {
-        name: TargetValues(torch.from_numpy(labels.values[rows]).to(
-            torch.int64 if labels.values.dtype.kind == "i" else torch.float32), torch.from_numpy(labels.mask[rows]))
+        name: TargetValues(torch.from_numpy(labels.values[rows]), torch.from_numpy(labels.mask[rows]))
         for name, labels in samples.labels.items()}
     return Batch(torch.from_numpy(rows), torch.from_numpy(samples.presence[rows]), inputs, targets)
 

@@ -80,14 +80,15 @@ class TableEncoder(Encoder):
         if len(self.numeric):
             numbers = values[:, self.numeric].clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
             encoded = torch.cat([numbers[:, :, None], self.piecewise(numbers)], dim=-1)
-            tokens = tokens.index_add(1, self.numeric, torch.einsum("rcb,cbw->rcw", encoded, self.number_weight))
+            added = torch.einsum("rcb,cbw->rcw", encoded, self.number_weight)
+            tokens = tokens.index_add(1, self.numeric, added.to(tokens.dtype))
         if len(self.dates):
-            tokens = tokens.index_add(1, self.dates, torch.einsum("rcb,cbw->rcw", self.periods(values),
-                                                                  self.date_weight))
+            added = torch.einsum("rcb,cbw->rcw", self.periods(values), self.date_weight)
+            tokens = tokens.index_add(1, self.dates, added.to(tokens.dtype))
         if len(self.categories):
             codes = values[:, self.categories].round().long().clamp(min=0)
             codes = torch.minimum(codes, self.sizes - 1) + self.offsets
-            tokens = tokens.index_add(1, self.categories, self.embedding(codes))
+            tokens = tokens.index_add(1, self.categories, self.embedding(codes).to(tokens.dtype))
         return tokens
 
     def piecewise(self, numbers: Float[Tensor, "row column"]) -> Float[Tensor, "row column bin"]:

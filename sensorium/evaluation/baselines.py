@@ -31,7 +31,8 @@ HELD_OUT = 0.2
 FEWEST_GROUPS, MOST_FOLDS = 3, 4
 INVERSE_PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 10.0)
 RIDGES = (1e4, 1e3, 1e2, 10.0, 1.0, 0.1)
-TOLERANCE = 3e-3
+TOLERANCE = 1e-3
+MOST_WORSE = 2  # one step up the path can fail to help only because the fit before had hardly moved
 MAX_TREES, MAX_ROUNDS, PATIENCE = 500, 200, 5
 
 
@@ -148,7 +149,7 @@ def _prior(truth: npt.NDArray[Any], num_classes: int, num_rows: int) -> Floats:
 
 
 def _logistic(problem: _Problem) -> tuple[Floats, str]:
-    """Logistic regression: C grows, each fit starting from the last, until the held-out log-loss rises.
+    """Logistic regression: C grows, each fit starting from the last, until the held-out log-loss rises twice.
 
     A strong penalty predicts well but too timidly, so that the log-loss alone would choose too weak a one: it is
     compared, and the answer given, at the temperature that suits the held-out rows.
@@ -158,7 +159,7 @@ def _logistic(problem: _Problem) -> tuple[Floats, str]:
     truth = problem.truth
     folds = [held for held in problem.folds if len(np.unique(truth[~held])) > 1]
     models = [LogisticRegression(tol=TOLERANCE, max_iter=200, warm_start=True) for _ in folds]
-    chosen, temperature, lowest = 1.0, 1.0, np.inf
+    chosen, temperature, lowest, worse = 1.0, 1.0, np.inf, 0
     for strength in INVERSE_PENALTIES if folds else ():
         guesses = [
             _all_classes(model.set_params(C=strength).fit(problem.train[~held], truth[~held]), problem.train[held],
@@ -168,9 +169,12 @@ def _logistic(problem: _Problem) -> tuple[Floats, str]:
         logits, labels = _logarithm(np.concatenate(guesses)), np.concatenate([truth[held] for held in folds])
         suited = fit_temperature(logits, labels)
         loss = float(log_loss(labels, apply_temperature(logits, suited)))
-        if loss >= lowest:
+        if loss < lowest:
+            chosen, temperature, lowest, worse = strength, suited, loss, 0
+            continue
+        worse += 1
+        if worse == MOST_WORSE:
             break
-        chosen, temperature, lowest = strength, suited, loss
     final = LogisticRegression(C=chosen, tol=TOLERANCE, max_iter=200).fit(problem.train, truth)
     logits = _logarithm(_all_classes(final, problem.test, problem.num_classes))
     return apply_temperature(logits, temperature), f"C = {chosen:g}, temperature = {temperature:.2f}"
@@ -192,7 +196,7 @@ def _ridge(problem: _Problem) -> tuple[Floats, str]:
             break
         chosen, lowest = penalty, loss
     final = Ridge(alpha=chosen).fit(problem.train, target)
-    return np.asarray(final.predict(problem.test) * scale + centre, dtype=np.float64), f"penalty = {chosen:g}"
+    return np.asarray(final.predict(problem.test), dtype=np.float64) * scale + centre, f"penalty = {chosen:g}"
 
 
 def _boosted_classes(problem: _Problem) -> tuple[Floats, str]:

@@ -54,10 +54,21 @@ def shallow_scores(
         resampling = replicate_weights(int(kept.sum()), groups, seed=seed)
         for one in fitted:
             predicted = one.prediction if target.task == "classify" else one.prediction[:, None]
+            if target.task == "classify" and model.recipe.training.balance:
+                predicted = balanced(predicted, np.array(target.prior))
             metrics = score_metrics(target, labels.values[test_rows][kept], predicted[kept], resampling)
             results.append(Baseline(target.name, METHOD_WORDS[one.method], one.features, int(kept.sum()), metrics,
                                     one.setting))
     return results
+
+
+def balanced(probabilities: npt.NDArray[np.float64], prior: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(row, class_) probabilities if all classes were equally frequent: divided by the prior, normalised again.
+
+    What logit adjustment does to the model, so that a balanced model is compared with balanced baselines.
+    """
+    evidence = probabilities / prior
+    return np.asarray(evidence / evidence.sum(axis=1, keepdims=True))
 
 
 def _same_blocks(features: Features, like: Features) -> Features:

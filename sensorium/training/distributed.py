@@ -49,6 +49,10 @@ class Device:
         context: AbstractContextManager[None] = self._accelerator.autocast()
         return context
 
+    def wait(self) -> None:
+        """Until every process is here."""
+        self._accelerator.wait_for_everyone()
+
     def backward(self, loss: Tensor) -> None:
         """Back-propagate."""
         self._accelerator.backward(loss)

@@ -81,14 +81,14 @@ def fit(
     Example: sensorium.fit(sensorium.read("train.csv", targets="label")).save("runs/label")
     """
     started = time.monotonic()
-    console = console if console is not None else Terminal() if progress else Quiet()
+    device = Device()
+    console = Quiet() if not (progress and device.is_main) else console if console is not None else Terminal()
     recipe = recipe if isinstance(recipe, Recipe) else Recipe() if recipe is None else Recipe.read(recipe)
     if not isinstance(data, Data):
         data = dataclasses.replace(read(data), options=recipe.data)
     recipe = recipe.model_copy(update={"data": data.options, "source": data.table.source})
     prepared = prepare(data, recipe, console=console, allow_leak=allow_leak, strict=strict)
-    checkpoints = _checkpoints(out, recipe, resume)
-    device = Device()
+    checkpoints = _checkpoints(out, recipe, resume, device)
     model = Model(prepared.samples.schema, recipe, fusion=fusion)
     refits = recipe.training.refit == "always" or (
         recipe.training.refit == "auto" and len(prepared.splits.train) <= REFIT_ROWS)
@@ -98,8 +98,7 @@ def fit(
     with console.bar("training") as bar:
         chosen = train(model, prepared.samples, splits.train, splits.validation, plan, device=device, report=bar,
                        checkpoint=checkpoints and checkpoints / "choose.safetensors", deadline=deadlines[0])
-    if chosen.stopped == "finished" or not chosen.stopped.startswith("inter"):
-        console.say(f"training ended after {chosen.step} steps: {chosen.stopped}; best at step {chosen.best_step}")
+    console.say(f"training ended after {chosen.step} steps: {chosen.stopped}; best at step {chosen.best_step}")
     turned = turn_down(model, prepared.samples, splits.validation)
     for name, volume in turned.items():
         console.say(f"{name} misleads on validation rows: it is turned down to {volume:g}")
@@ -117,8 +116,8 @@ def fit(
             "" if out is None else "; the same command with --resume --overwrite goes on"))
     model.facts["seconds"] = round(time.monotonic() - started, 1)
     model.to("cpu").eval()
-    if checkpoints is not None:
-        shutil.rmtree(checkpoints, ignore_errors=True) if not interrupted else None
+    if checkpoints is not None and device.is_main and not interrupted:
+        shutil.rmtree(checkpoints, ignore_errors=True)
     return model
 
 
@@ -190,7 +189,7 @@ def _say_data(prepared: Prepared, console: Console) -> None:
         console.say(f"… and {len(samples.unreadable) - 5} more unreadable cells (sensorium inspect lists them)")
 
 
-def _checkpoints(out: str | Path | None, recipe: Recipe, resume: bool) -> Path | None:
+def _checkpoints(out: str | Path | None, recipe: Recipe, resume: bool, device: Device) -> Path | None:
     """The folder of checkpoints, fresh or to go on from."""
     if out is None:
         if resume:
@@ -205,10 +204,12 @@ def _checkpoints(out: str | Path | None, recipe: Recipe, resume: bool) -> Path |
             raise ResumeError(f"the checkpoints in {str(folder)!r} belong to another recipe (compare {described}); use "
                               f"the same options, or start again without --resume")
         return folder
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    described.write_text(recipe.to_yaml(), encoding="utf-8")
+    if device.is_main:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        described.write_text(recipe.to_yaml(), encoding="utf-8")
+    device.wait()
     return folder
 
 

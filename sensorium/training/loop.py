@@ -68,7 +68,8 @@ def train(
         device: where to compute, and how many processes share a step.
         report: called with (steps done, steps in all, text).
         checkpoint: a file to write to, and to continue from where it exists.
-        deadline: a time.monotonic() by which to end; the schedule is shortened to meet it.
+        deadline: a time.monotonic() by which to end; the schedule is changed to meet it. Such a run depends on the
+            machine's speed, and only a run without one resumes bit for bit.
     """
     options = model.recipe.training
     model.to(device.device)
@@ -82,7 +83,7 @@ def train(
     order = rows
     written = [time.monotonic(), 0.0]
     started = time.monotonic() - progress.seconds
-    rate = (1.0 - progress.done) / max(1, plan.num_steps - progress.step)
+    rate = 1.0 / plan.num_steps
     try:
         while not progress.stopped:
             epoch, place = divmod(progress.step, plan.steps_per_epoch)
@@ -94,7 +95,7 @@ def train(
             losses.append(train_step(wrapped, model, optimizer, samples, batches[place], epoch=epoch,
                                      lr=learning_rate(progress.done, options), device=device))
             progress.step += 1
-            progress.done = min(1.0, progress.done + rate)
+            progress.done = progress.step / plan.num_steps if deadline is None else min(1.0, progress.done + rate)
             progress.seconds = time.monotonic() - started
             finished = progress.done >= 1.0 - 1e-9 or (deadline is not None and time.monotonic() > deadline)
             if progress.step % REPORT_STEPS == 0 or finished:
@@ -105,7 +106,7 @@ def train(
             losses = []
             progress.stopped = _why_stop(progress, options, plan, finished)
             if deadline is not None:
-                rate = _rate_to_deadline(progress, deadline)
+                rate = _rate_to_deadline(progress, deadline, plan)
             if checkpoint is not None and device.is_main and _due(written, bool(progress.stopped)):
                 begun = time.monotonic()
                 save_checkpoint(checkpoint, model, optimizer, best, asdict(progress))
@@ -190,11 +191,12 @@ def _why_stop(progress: Progress, options: TrainingOptions, plan: Plan, finished
     return "finished" if finished else ""
 
 
-def _rate_to_deadline(progress: Progress, deadline: float) -> float:
-    """Schedule per step such that it ends at the deadline, at the speed seen so far."""
+def _rate_to_deadline(progress: Progress, deadline: float, plan: Plan) -> float:
+    """Schedule per step such that it ends at the deadline, at the speed seen so far; no slower than an exact plan."""
     left = max(0.0, deadline - time.monotonic())
     steps_left = max(1.0, left * progress.step / max(1e-9, progress.seconds))
-    return (1.0 - progress.done) / steps_left
+    rate = (1.0 - progress.done) / steps_left
+    return rate if plan.stretches else max(rate, 1.0 / plan.num_steps)
 
 
 def _due(written: list[float], last: bool) -> bool:

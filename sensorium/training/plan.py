@@ -18,10 +18,12 @@ class Plan:
     Args:
         num_steps: optimiser steps in all.
         steps_per_epoch: steps of one pass over the rows.
+        stretches: whether the steps are an estimate that may become more where time is left.
     """
 
     num_steps: int
     steps_per_epoch: int
+    stretches: bool = False
 
     @property
     def num_epochs(self) -> int:
@@ -50,7 +52,7 @@ def make_plan(
     steps_per_epoch = max(1, math.ceil(num_rows / options.batch_size))
     if seconds is not None and step_seconds is not None:
         per_step = step_seconds + epoch_seconds / steps_per_epoch
-        return Plan(max(1, int(seconds / per_step)), steps_per_epoch)
+        return Plan(max(1, int(seconds / per_step)), steps_per_epoch, stretches=True)
     return Plan((options.epochs or automatic_epochs(num_rows)) * steps_per_epoch, steps_per_epoch)
 
 

@@ -225,3 +225,12 @@ def test_wrong_arguments_are_named() -> None:
         Features({"photo": np.zeros((3, 1))}, np.zeros(2))
     with pytest.raises(DataError, match="one group for each of 2 rows"):
         Features({}, np.zeros(2), np.zeros(3))
+
+
+def test_balanced_probabilities_follow_bayes() -> None:
+    from sensorium.evaluation.shallow import balanced
+
+    evidence = np.array([[0.2, 0.6], [0.5, 0.5]])  # p(x | class)
+    prior = np.array([0.9, 0.1])
+    posterior = evidence * prior / (evidence * prior).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(balanced(posterior, prior), evidence / evidence.sum(axis=1, keepdims=True))
