@@ -52,7 +52,7 @@ def test_a_repeated_cell_is_packed_once(samples: Samples) -> None:
 
 def test_targets_and_their_masks(samples: Samples) -> None:
     batch = make_batch(samples, ROWS)
-    assert batch.targets["kind"].values.dtype == torch.int64 and batch.targets["size"].values.dtype == torch.float32
+    assert batch.targets["kind"].values.dtype == torch.int64 and batch.targets["size"].values.dtype == torch.float64
     assert batch.targets["kind"].values.tolist() == samples.labels["kind"].values[ROWS].tolist()
     assert batch.targets["size"].mask.all()
 

@@ -76,6 +76,24 @@ def test_finds_planted_values() -> None:
     assert r2(test.truth, boosting.prediction) > 0.9
 
 
+def test_values_far_from_zero_are_found_too() -> None:
+    random = np.random.default_rng(0)
+    columns = random.normal(size=(300, 3)).astype(np.float32)
+    features = Features({"table": columns}, columns @ np.array([2.0, -1.0, 0.5]) + 1e9)
+    train, test = _split(features)
+    for result in run_baselines({"plain": train}, {"plain": test}, "regress")[1:]:
+        assert float(np.asarray(r2(test.truth, result.prediction))) > 0.9, result.method
+
+
+def test_the_penalty_is_not_chosen_where_the_fit_had_hardly_moved() -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 3, 2000)
+    features = Features({"table": (truth + random.normal(0, 0.35, 2000))[:, None].astype(np.float32)}, truth)
+    _, test = _split(features)
+    found = _run(features)["linear"].prediction
+    assert accuracy(test.truth, found) > 0.90 and log_loss(test.truth, found) < 0.27
+
+
 def test_absence_itself_can_tell() -> None:
     """A modality that is absent for one class only, and otherwise noise: only an indicator or NaN shows it."""
     random = np.random.default_rng(0)
