@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sensorium.data.kinds import TableKind
 from sensorium.data.leak import Leak, find_leaks
 from sensorium.data.read import Data, default_memory, default_workers
 from sensorium.data.samples import Samples, decoded, measured
@@ -38,6 +39,7 @@ class Inspection:
                             "settings": m.kind.model_dump(mode="json", exclude={"columns", "kind"}),
                             "missing": int((~samples.presence[:, place]).sum()),
                             "blank": samples.cells[m.name].num_blank,
+                            "missing_by_column": self.missing_by_column(m.name),
                             "unreadable": len(samples.cells[m.name].unreadable)}
                            for place, m in enumerate(samples.schema.modalities)],
             "targets": [{"name": t.name, "task": t.task, "classes": self.class_counts(t.name), "reason": t.reason,
@@ -58,6 +60,15 @@ class Inspection:
         if any(dtype == pl.Object for dtype in frame.dtypes):
             return 0
         return frame.height - frame.n_unique()
+
+    def missing_by_column(self, name: str) -> dict[str, int]:
+        """column → rows without a usable value in it, for a table modality; empty for the others."""
+        modality = self.samples.schema.modality(name)
+        if not isinstance(modality.kind, TableKind):
+            return {}
+        arrays = self.samples.cells[name].arrays
+        known = sum((~np.isnan(row) for row in arrays.get(range(len(arrays)))), np.zeros(len(modality.columns), int))
+        return {column: len(self.samples) - int(count) for column, count in zip(modality.columns, known, strict=True)}
 
     def class_counts(self, name: str) -> dict[str, int]:
         """class → rows, for a classified target."""
@@ -80,6 +91,9 @@ class Inspection:
             missing = int((~samples.presence[:, place]).sum())
             lines.append(f"{name}: {len(samples) - missing} present, {missing} missing ({cells.num_blank} blank, "
                          f"{len(cells.unreadable)} cells unreadable), {len(cells.arrays)} different")
+            gaps = {column: count for column, count in self.missing_by_column(name).items() if count}
+            if gaps:
+                lines.append(f"{name}: missing inside its rows: " + ", ".join(f"{c} {n}" for c, n in gaps.items()))
         for target in samples.schema.targets:
             missing = int((~samples.labels[target.name].mask).sum())
             counts = sorted(self.class_counts(target.name).items(), key=lambda item: -item[1])

@@ -158,3 +158,14 @@ def test_inspect_counts_what_is_there(tmp_path: Path) -> None:
     assert sum(described["targets"][0]["classes"].values()) == 49
     lines = "\n".join(found.lines())
     assert "1 rows repeat an earlier row" in lines and "unreadable: row 4, column 'image'" in lines
+
+
+def test_inspect_counts_what_is_missing_inside_a_table(tmp_path: Path) -> None:
+    from sensorium.data.inspect import inspect_table
+    from sensorium.data.read import read
+
+    file = tmp_path / "t.csv"
+    file.write_text("a,b,y\n1.5,,p\n,x,q\n2.5,z,p\n,x,q\n")
+    found = inspect_table(read(file, targets="y"))
+    assert found.missing_by_column("table") == {"a": 2, "b": 1}
+    assert "table: missing inside its rows: a 2, b 1" in found.lines()
