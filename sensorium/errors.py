@@ -31,6 +31,10 @@ class ResumeError(SensoriumError):
     """A checkpoint does not belong to the run that asks for it."""
 
 
+class TrainingError(SensoriumError):
+    """A training that cannot give a model: its numbers stopped being finite."""
+
+
 def unknown_name(what: str, name: str, choices: list[str]) -> RecipeError:
     """An error for an unknown name, with the choices and the nearest match."""
     import difflib

@@ -35,6 +35,10 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # a folder that cannot be written to, a full disk
+        if error.filename is None:
+            raise
+        _fail(f"cannot use {str(error.filename)!r}: {error.strerror or error}", 2)
 
 
 def prepare_threads() -> None:

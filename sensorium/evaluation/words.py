@@ -41,4 +41,8 @@ def aligned(table: list[list[str]]) -> list[str]:
 
 
 def _shown(value: Estimate) -> str:
-    return f"{value.value:.3f} ({value.low:.3f}–{value.high:.3f})"
+    """A number with its interval: three decimals, or three digits where that would hide or drown it."""
+    size = max(abs(number) for number in (value.value, value.low, value.high) if number == number) if (
+        value.value == value.value) else 0.0
+    form = ".3f" if size == 0 or 0.01 <= size < 10_000 else ".3g"
+    return "—" if value.value != value.value else f"{value.value:{form}} ({value.low:{form}}–{value.high:{form}})"

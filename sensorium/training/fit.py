@@ -20,7 +20,7 @@ from sensorium.data.read import Data, default_memory, default_workers, read
 from sensorium.data.samples import Samples, decoded, group_numbers, measured, read_labels, split_words
 from sensorium.data.schema import Schema
 from sensorium.data.split import Splits, split_rows
-from sensorium.errors import DataError, ResumeError
+from sensorium.errors import DataError, ResumeError, TrainingError
 from sensorium.fusion.base import Fusion
 from sensorium.metrics.calibration import fit_temperature
 from sensorium.model import Model
@@ -77,6 +77,7 @@ def fit(
     Raises:
         DataError: the data cannot be used, or has a leak (LeakError).
         ResumeError: the checkpoints belong to another run.
+        TrainingError: the loss stopped being a finite number before any epoch was good.
 
     Example: sensorium.fit(sensorium.read("train.csv", targets="label")).save("runs/label")
     """
@@ -98,6 +99,7 @@ def fit(
     with console.bar("training") as bar:
         chosen = train(model, prepared.samples, splits.train, splits.validation, plan, device=device, report=bar,
                        checkpoint=checkpoints and checkpoints / "choose.safetensors", deadline=deadlines[0])
+    _refuse_diverged(chosen, validated=len(splits.validation) > 0)
     console.say(f"training ended after {chosen.step} steps: {chosen.stopped}; best at step {chosen.best_step}")
     turned = turn_down(model, prepared.samples, splits.validation)
     for name, volume in turned.items():
@@ -266,11 +268,22 @@ def _refit(
     if progress.stopped == "interrupted":
         console.say("interrupted: the model before the refit is kept")
         return None
+    _refuse_diverged(progress, validated=False)
     again.fusion.volume.copy_(model.fusion.volume)
     again.history, again.facts = model.history, model.facts
     again.facts["refit"] = {"rows": len(rows), "steps": progress.step}
     calibrate(again, prepared.samples, splits.calibration)
     return again
+
+
+def _refuse_diverged(progress: Progress, *, validated: bool) -> None:
+    """Raise where no epoch ended with a finite loss: the weights are no model."""
+    if not progress.history:
+        return
+    loss = progress.best_score if validated else progress.history[-1]["training_loss"]
+    if not np.isfinite(loss):
+        raise TrainingError(f"the training diverged: no epoch of {len(progress.history)} ended with a finite loss; lower "
+                            f"--learning-rate, or look for numbers far out of scale in the table")
 
 
 def calibrate(model: Model, samples: Samples, rows: Rows) -> None:

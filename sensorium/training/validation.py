@@ -22,7 +22,8 @@ class Validation:
 
     Args:
         loss: Σ_k weight_k · loss_k with whatever each row has: log-loss at the best temperature (so that being too
-            sure, which calibration mends, does not count), or half the squared error of standardised numbers.
+            sure, which calibration mends, does not count), or half the squared error of standardised numbers. NaN
+            where an output is not finite: a model that has diverged is never the best one.
         scores: target → subset ("all" or a modality) → accuracy (balanced where asked for) or R².
     """
 
@@ -38,12 +39,16 @@ def validate(model: Model, samples: Samples, rows: npt.NDArray[np.int64]) -> Val
     balance = model.recipe.training.balance
     total = 0.0
     scores: dict[str, dict[str, float]] = {}
+    readable = samples.presence[rows].any(axis=1)
     for target in model.schema.targets:
         labels = samples.labels[target.name]
         scores[target.name] = {}
         for subset in [everything, *singles]:
             raw = outputs[target.name][subset]
-            kept = np.isfinite(raw).all(axis=1) & labels.mask[rows]
+            finite = np.isfinite(raw).all(axis=1)
+            if subset == everything and (readable & ~finite).any():  # not a row without inputs, but a broken answer
+                total = float("nan")
+            kept = finite & labels.mask[rows]
             if not kept.any():
                 continue
             loss, score = _score(target, raw[kept], labels.values[rows][kept], balance)

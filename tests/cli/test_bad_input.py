@@ -204,6 +204,16 @@ def test_folders_that_are_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         _refused(*_run(monkeypatch, capsys, verb, tmp_path, table))
 
 
+def test_places_that_cannot_be_written_to(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                          capsys: Capture) -> None:
+    table = _table(tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    inside = tmp_path / "file" / "x"
+    _refused(*_run(monkeypatch, capsys, "train", table, "--target", "y", "--epochs", 1, "--out", inside), "file")
+    _refused(*_run(monkeypatch, capsys, "evaluate", model, table, "--no-baselines", "--out", inside), "file")
+    _refused(*_run(monkeypatch, capsys, "predict", model, table, "--out", inside), "file")
+
+
 def test_the_installed_command_ends_with_one_line_too(tmp_path: Path) -> None:
     """A real process: status 2, nothing on standard output, one line on standard error."""
     ended = subprocess.run([sys.executable, "-m", "sensorium.cli.main", "inspect", str(tmp_path / "none.csv")],

@@ -11,12 +11,13 @@ import torch
 from worlds import QUICK, write_small_world
 
 from sensorium.data.read import Data, read
-from sensorium.errors import LeakError, ResumeError
+from sensorium.errors import LeakError, ResumeError, TrainingError
 from sensorium.model import Model
 from sensorium.training import fit as fit_module
 from sensorium.training.console import Quiet
 from sensorium.training.fit import fit
 from sensorium.training.loop import train
+from sensorium.training.validation import validate
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +170,20 @@ def test_a_multi_target_model_trains_on_rows_that_lack_a_label(tmp_path: Path) -
     assert np.isfinite(model.history[-1]["validation_loss"])
 
 
+def test_a_training_that_diverges_is_refused(data: Data) -> None:
+    with pytest.raises(TrainingError, match="lower --learning-rate"):
+        fit(data, QUICK.changed("training", learning_rate=1e12, clip=1e9), progress=False, allow_leak=True)
+
+
+def test_weights_that_answer_nan_are_never_the_best(data: Data) -> None:
+    prepared = fit_module.prepare(data, QUICK, console=Quiet(), allow_leak=True, strict=False)
+    model = Model(prepared.samples.schema, QUICK)
+    assert np.isfinite(validate(model, prepared.samples, prepared.splits.validation).loss)
+    with torch.no_grad():
+        next(model.predictors.parameters()).fill_(float("nan"))
+    assert np.isnan(validate(model, prepared.samples, prepared.splits.validation).loss)
+
+
 def test_train_without_validation_keeps_the_last_step(data: Data) -> None:
     prepared = fit_module.prepare(data, QUICK, console=Quiet(), allow_leak=True, strict=False)
     model = Model(prepared.samples.schema, QUICK)
@@ -176,3 +191,14 @@ def test_train_without_validation_keeps_the_last_step(data: Data) -> None:
                      fit_module.Plan(3, 3), device=fit_module.Device(), report=lambda *_: None)
     assert progress.stopped == "finished"
     assert progress.best_step == progress.step == 3
+
+
+def test_targets_far_from_zero_are_learnt_as_well_as_near_it(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    numbers = random.normal(size=(120, 2))
+    scores = []
+    for offset in (0.0, 1e9):
+        rows = [{"a": a, "b": b, "t": 2 * a - b + 0.3 * random.normal() + offset} for a, b in numbers.tolist()]
+        model = fit(read(rows, targets="t"), QUICK.changed("training", epochs=12), progress=False)
+        scores.append(model.history[-1]["scores"]["t"]["all"])
+    assert scores[1] > 0.5 and abs(scores[0] - scores[1]) < 0.2
