@@ -29,12 +29,14 @@ class Answer:
         modalities: what the prediction read; empty: nothing was readable, and this is the training distribution.
         contributions: modality → what it added: bits for the answered class over its prior, or units of the number
             over the training mean. None unless asked for.
+        unreadable: cells of the row that could not be read and count as missing, with the reason.
     """
 
     value: str | float
     probabilities: dict[str, float] | None
     modalities: tuple[str, ...]
     contributions: dict[str, float] | None = None
+    unreadable: tuple[str, ...] = ()
 
     @property
     def probability(self) -> float | None:
@@ -65,7 +67,7 @@ def predictions(target: Target, outputs: Floats, *, temperature: float, balance:
 
 def make_answers(
     outputs: Outputs, schema: Schema, presence: npt.NDArray[np.bool_], *, temperatures: Mapping[str, float],
-    balance: bool, explain: bool = False,
+    balance: bool, explain: bool = False, unreadable: Mapping[int, tuple[str, ...]] | None = None,
 ) -> list[dict[str, Answer]]:
     """Answers for every row.
 
@@ -76,6 +78,7 @@ def make_answers(
         temperatures: target → temperature.
         balance: whether the model was trained with balanced classes.
         explain: whether to add contributions.
+        unreadable: row → its cells that could not be read, in words.
     """
     everything = frozenset(schema.names)
     raw = outputs([everything])
@@ -86,13 +89,14 @@ def make_answers(
     shares = _contributions(outputs, schema, predicted, temperatures, balance) if explain else {}
     for target in schema.targets:
         for row, values in enumerate(predicted[target.name]):
+            broken = (unreadable or {}).get(row, ())
             contributions = ({name: float(shares[target.name][name][row]) for name in used[row]} if explain else None)
             if target.task == "classify":
                 probabilities = dict(zip(target.classes, map(float, values), strict=True))
                 answers[row][target.name] = Answer(target.classes[int(values.argmax())], probabilities, used[row],
-                                                   contributions)
+                                                   contributions, broken)
             else:
-                answers[row][target.name] = Answer(float(values[0]), None, used[row], contributions)
+                answers[row][target.name] = Answer(float(values[0]), None, used[row], contributions, broken)
     return answers
 
 

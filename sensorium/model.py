@@ -229,8 +229,12 @@ class Model(nn.Module):
             found = self.outputs(samples, chosen, list({subset & usable for subset in subsets}), complete=False)
             return {target: {subset: values[subset & usable] for subset in subsets} for target, values in found.items()}
 
+        broken: dict[int, list[str]] = {}
+        for cell in samples.unreadable:
+            broken.setdefault(cell.row - 1, []).append(f"{cell.column}: {cell.reason}")
+        unreadable = {place: tuple(broken[row]) for place, row in enumerate(chosen.tolist()) if row in broken}
         return make_answers(outputs, self.schema, samples.presence[chosen] & allowed, temperatures=self.temperatures,
-                            balance=self.recipe.training.balance, explain=explain)
+                            balance=self.recipe.training.balance, explain=explain, unreadable=unreadable)
 
     def embed(
         self, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Data | str | Path, *,

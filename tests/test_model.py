@@ -13,6 +13,7 @@ from worlds import QUICK, write_small_world
 from sensorium.data.batch import Batch, make_batch
 from sensorium.data.read import read
 from sensorium.data.samples import Samples, decoded, measured
+from sensorium.errors import DataError
 from sensorium.fusion import FUSIONS
 from sensorium.model import Model
 from sensorium.objectives import Encoded
@@ -200,3 +201,18 @@ def test_initial_weights_depend_on_the_seed_alone(samples: Samples) -> None:
     other = Model(samples.schema, QUICK.changed("training", seed=1)).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_answers_say_which_cells_could_not_be_read(samples: Samples) -> None:
+    model = _model(samples)
+    answers = model.predict([{"note": "fine"}, {"image": "typo.png", "note": "fine"}, {"image": np.zeros((4, 4, 3))}])
+    assert answers[0]["kind"].unreadable == ()
+    assert answers[1]["kind"].modalities == ("note",) and "image: no such file" in answers[1]["kind"].unreadable[0]
+    assert answers[2]["kind"].modalities == () and "uint8" in answers[2]["kind"].unreadable[0]
+
+
+def test_rows_that_are_no_rows_and_names_that_are_no_columns_are_refused(samples: Samples, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found int"):
+        _model(samples).predict(5)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="Did you mean 'kind'"):
+        read(write_small_world(tmp_path, rows=4), targets="kimd")

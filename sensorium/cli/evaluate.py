@@ -26,6 +26,7 @@ def evaluate(
     """
     from sensorium.data.read import as_samples
     from sensorium.evaluation.evaluate import evaluate as score
+    from sensorium.evaluation.evaluate import training_note
     from sensorium.evaluation.report import write_report
     from sensorium.evaluation.words import score_lines
     from sensorium.model import Model
@@ -35,6 +36,7 @@ def evaluate(
     if strict:
         samples.refuse_unreadable()
     evaluation = score(model, samples, baselines=baselines)
+    evaluation.notes[:0] = training_note(model, table)
     report = out or run / f"evaluation-{table.stem}.html"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(write_report(model, evaluation, title=f"{run.name} on {table.name}",

@@ -58,7 +58,8 @@ def predict(
 
 def _plain(answer: Answer) -> dict[str, Any]:
     return {"value": answer.value, "probabilities": answer.probabilities, "modalities": list(answer.modalities),
-            "contributions": answer.contributions, "from_prior": not answer.modalities}
+            "contributions": answer.contributions, "from_prior": not answer.modalities,
+            "unreadable": list(answer.unreadable)}
 
 
 def _lines(
@@ -86,6 +87,6 @@ def _lines(
                 line.append(round(answer.probability or 0.0, 6))
                 line += [round(p, 6) for p in answer.probabilities.values()] if probabilities else []
             if explain:
-                line += [round((answer.contributions or {}).get(name, 0.0), 6) for name in schema.names]
+                line += [float(f"{(answer.contributions or {}).get(name, 0.0):.6g}") for name in schema.names]
         used = next(iter(row.values())).modalities if row else ()
         yield [*line, "+".join(used) or "none (training distribution)", "; ".join(unreadable.get(number, []))]

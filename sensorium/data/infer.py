@@ -48,7 +48,7 @@ def infer_schema(table: Table, options: DataOptions) -> Schema:
     Raises:
         DataError: a named column that is not there, a target that cannot be learnt, no usable modality.
     """
-    _check_names(table, options)
+    check_names(table, options)
     frame = table.frame
     split = _split_column(frame, options)
     apart = {*options.targets, *filter(None, (options.group, split))}
@@ -62,7 +62,8 @@ def infer_schema(table: Table, options: DataOptions) -> Schema:
     return Schema(modalities=modalities, targets=targets, group=options.group, split=split, ignored=ignored)
 
 
-def _check_names(table: Table, options: DataOptions) -> None:
+def check_names(table: Table, options: DataOptions) -> None:
+    """Raise where the options name a column, kind or task that is not there, or contradict each other."""
     columns = table.frame.columns
     named = [("target", options.targets), ("input", options.inputs or ()), ("ignored", options.ignore),
              ("--kind", tuple(options.kinds)), ("group", tuple(filter(None, [options.group]))),

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sensorium.data.infer import infer_schema
+from sensorium.data.infer import check_names, infer_schema
 from sensorium.data.samples import Samples, decoded
 from sensorium.data.schema import Schema
 from sensorium.data.table import Table, read_table, table_of_rows
@@ -71,6 +71,7 @@ def read(
         modalities={name: tuple(members) for name, members in (modalities or {}).items()},
         tasks=dict(tasks or {}), weights=dict(weights or {}))
     table = read_table(source) if isinstance(source, str | Path) else table_of_rows(source)
+    check_names(table, options)
     return Data(table, options)
 
 

@@ -93,6 +93,9 @@ def read_table(source: str | Path) -> Table:
 
 def table_of_rows(rows: Sequence[Mapping[str, Any]], root: str | Path = ".") -> Table:
     """A table of rows given as dictionaries; cells may be paths, bytes, pictures, arrays, numbers or strings."""
+    given: Any = rows
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
+        raise DataError(f"rows: expected dictionaries or the path of a table, found {type(rows).__name__}")
     if not rows:
         raise DataError("no rows given")
     for number, row in enumerate(rows, start=1):

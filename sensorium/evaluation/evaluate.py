@@ -121,14 +121,14 @@ class Evaluation:
 
 
 def evaluate(
-    model: Model, data: Data | Samples | str | Path, *, rows: Rows | None = None, baselines: bool = False,
+    model: Model | str | Path, data: Data | Samples | str | Path, *, rows: Rows | None = None, baselines: bool = False,
     train: Samples | None = None, train_rows: Rows | None = None, seed: int = 0,
 ) -> Evaluation:
     """Score a model on rows it has not seen: every subset of modalities, fusion against the best single one,
     contributions, and on request shallow baselines.
 
     Args:
-        model: a trained model.
+        model: a trained model, or its folder.
         data: a table (path, data or decoded) with the targets' columns.
         rows: (row,) score only these rows.
         baselines: fit shallow models on the training table, which must be where the recipe says, or be given.
@@ -140,6 +140,7 @@ def evaluate(
 
     Example: sensorium.evaluate(model, "test.csv").fusion[0].sentence
     """
+    model = model if isinstance(model, Model) else Model.load(model)
     samples = data if isinstance(data, Samples) else as_samples(data, model.schema)
     chosen = np.arange(len(samples)) if rows is None else rows
     targets = [target for target in model.schema.targets if target.name in samples.labels]
@@ -169,6 +170,8 @@ def evaluate(
         if len(names) > 1:
             evaluation.fusion.extend(_fusion(scored, target, probabilities, names))
         evaluation.contributions[target.name] = _contributions(scored, target, raw[target.name], names)
+    if not isinstance(data, Samples) and rows is None:
+        evaluation.notes[:0] = training_note(model, data)
     if baselines:
         if train is None and (model.recipe.source is None or not Path(model.recipe.source).exists()):
             evaluation.notes.append(f"no shallow baselines: the training table {model.recipe.source!r} is not here")
@@ -176,6 +179,14 @@ def evaluate(
             train = as_samples(str(model.recipe.source), model.schema) if train is None else train
             evaluation.baselines.extend(shallow_scores(model, train, train_rows, samples, chosen, seed=seed))
     return evaluation
+
+
+def training_note(model: Model, data: Data | str | Path) -> list[str]:
+    """A line that says so, where the table is the one that the model was trained on."""
+    source = data.table.source if isinstance(data, Data) else data
+    if model.recipe.source is None or Path(source).resolve() != Path(model.recipe.source).resolve():
+        return []
+    return [f"{str(source)!r} is the table the model was trained on: these scores say nothing about new rows"]
 
 
 class _Scored:
@@ -288,7 +299,7 @@ def _value_function(
         predicted = np.tile(prior, (len(truth), 1)) if raw is None else scored.predicted(target, raw)
         if target.task == "classify":
             return _floats(np.log2(np.maximum(predicted[np.arange(len(truth)), truth], 1e-15)))
-        spread = max(float(np.var(truth)), 1e-12)
+        spread = float(np.var(truth)) or 1.0
         return _floats(-((predicted[:, 0] - truth) ** 2) / spread)
 
     return value
@@ -334,5 +345,5 @@ def _metrics_json(metrics: Mapping[str, Estimate]) -> dict[str, Any]:
 
 
 def _estimate_json(value: Estimate) -> dict[str, float | None]:
-    return {key: None if not np.isfinite(number) else round(float(number), 6)
+    return {key: None if not np.isfinite(number) else float(f"{number:.9g}")
             for key, number in (("value", value.value), ("low", value.low), ("high", value.high))}

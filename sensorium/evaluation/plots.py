@@ -255,7 +255,7 @@ def number_words(value: float) -> str:
     size = abs(value)
     if not np.isfinite(value):
         return "—"
-    if 1e-9 < size < 0.001:
+    if 1e-15 < size < 0.001:
         return f"{value:.2g}".replace("-", "−")
     decimals = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
     return f"{value:,.{decimals}f}".replace("-", "−")

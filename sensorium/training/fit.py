@@ -87,7 +87,7 @@ def fit(
     recipe = recipe if isinstance(recipe, Recipe) else Recipe() if recipe is None else Recipe.read(recipe)
     if not isinstance(data, Data):
         data = dataclasses.replace(read(data), options=recipe.data)
-    recipe = recipe.model_copy(update={"data": data.options, "source": data.table.source})
+    recipe = recipe.model_copy(update={"data": data.options, "source": _absolute(data.table.source)})
     prepared = prepare(data, recipe, console=console, allow_leak=allow_leak, strict=strict)
     checkpoints = _checkpoints(out, recipe, resume, device)
     model = Model(prepared.samples.schema, recipe, fusion=fusion)
@@ -121,6 +121,11 @@ def fit(
     if checkpoints is not None and device.is_main and not interrupted:
         shutil.rmtree(checkpoints, ignore_errors=True)
     return model
+
+
+def _absolute(source: str) -> str:
+    """The table's whole path, so that it is found from another folder too; other sources as they are."""
+    return str(Path(source).resolve()) if Path(source).exists() else source
 
 
 def prepare(data: Data, recipe: Recipe, *, console: Console, allow_leak: bool, strict: bool) -> Prepared:
@@ -176,6 +181,15 @@ def _say_data(prepared: Prepared, console: Console) -> None:
                 f"calibration, {len(splits.test)} test; {splits.note}")
     for note in samples.notes:
         console.say(note)
+    for target in samples.schema.targets:
+        if target.task == "classify":
+            labels = samples.labels[target.name]
+            seen = set(labels.values[splits.train][labels.mask[splits.train]].tolist())
+            lacking = [label for code, label in enumerate(target.classes) if code not in seen]
+            if lacking:
+                console.say(f"target {target.name!r}: no training row has the classes "
+                            f"{', '.join(map(repr, lacking[:10]))}{' …' if len(lacking) > 10 else ''}: they cannot be "
+                            f"learnt")
     if prepared.num_unlabelled:
         console.say(f"{prepared.num_unlabelled} rows without a label are left out")
     if prepared.num_unreadable:
@@ -282,8 +296,8 @@ def _refuse_diverged(progress: Progress, *, validated: bool) -> None:
         return
     loss = progress.best_score if validated else progress.history[-1]["training_loss"]
     if not np.isfinite(loss):
-        raise TrainingError(f"the training diverged: no epoch of {len(progress.history)} ended with a finite loss; lower "
-                            f"--learning-rate, or look for numbers far out of scale in the table")
+        raise TrainingError(f"the training diverged: no epoch of {len(progress.history)} ended with a finite loss; "
+                            f"lower --learning-rate, or look for numbers far out of scale in the table")
 
 
 def calibrate(model: Model, samples: Samples, rows: Rows) -> None:

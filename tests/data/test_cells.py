@@ -93,6 +93,18 @@ def test_paths_as_people_write_them(tmp_path: Path) -> None:
                     "photo", IMAGE).cell_of_row.tolist() == [0]
 
 
+def test_waveforms_of_other_makes_are_read_as_files_are(tmp_path: Path) -> None:
+    waveform = np.linspace(-1, 1, 800, dtype=np.float32)
+    whole, channels = (waveform * 32767).astype(np.int16), np.stack([waveform, waveform])
+    unsigned = ((waveform + 1) * 127.5).astype(np.uint8)
+    for given in (whole, channels, channels.T, unsigned, waveform.tolist()):
+        heard = AUDIO.decode((given, 8000))
+        assert heard.shape == (800,) and np.abs(heard - waveform).max() < 0.02
+    for broken in ((waveform, 0), (waveform, -1), (np.zeros((2, 2, 2)), 8000)):
+        with pytest.raises(BadCell, match="expected"):
+            AUDIO.decode(broken)
+
+
 def test_bytes_pictures_and_waveforms_in_cells(tmp_path: Path) -> None:
     _files(tmp_path)
     raw = (tmp_path / "good.png").read_bytes()

@@ -12,6 +12,7 @@ from worlds import QUICK, write_small_world
 
 from sensorium.data.read import Data, read
 from sensorium.errors import LeakError, ResumeError, TrainingError
+from sensorium.evaluation.evaluate import evaluate
 from sensorium.model import Model
 from sensorium.training import fit as fit_module
 from sensorium.training.console import Quiet
@@ -182,6 +183,21 @@ def test_weights_that_answer_nan_are_never_the_best(data: Data) -> None:
     with torch.no_grad():
         next(model.predictors.parameters()).fill_(float("nan"))
     assert np.isnan(validate(model, prepared.samples, prepared.splits.validation).loss)
+
+
+def test_the_training_table_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = write_small_world(tmp_path / "w", rows=24)
+    monkeypatch.chdir(tmp_path / "w")
+    model = fit(read("table.csv", targets="kind"), QUICK, progress=False, allow_leak=True)
+    assert model.recipe.source == str(table)
+    assert any("is the table the model was trained on" in note for note in evaluate(model, "table.csv").notes)
+
+
+def test_a_class_without_training_rows_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"a": float(k % 7), "y": "pq"[k % 2], "split": "train"} for k in range(40)]
+    rows += [{"a": float(k), "y": "new", "split": "test"} for k in range(4)]
+    fit(read(rows, targets="y"), QUICK)
+    assert "no training row has the classes 'new'" in capsys.readouterr().err
 
 
 def test_train_without_validation_keeps_the_last_step(data: Data) -> None:

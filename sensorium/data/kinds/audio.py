@@ -24,6 +24,7 @@ Waveform = npt.NDArray[np.float32]
 DESCRIBED_FRAMES = 24
 FILTER_TAPS, FILTER_WAVES = 32, 4
 DESCRIBED_BANDS = 32
+MOST_CHANNELS = 8
 
 
 class AudioKind(BaseModel):
@@ -247,13 +248,27 @@ def _header(cell: Cell) -> tuple[int, int]:
     return int(info.samplerate), int(info.frames)
 
 
+def _given(waveform: Any, rate: float) -> tuple[npt.NDArray[Any], int]:
+    """A (waveform, rate) as files are read: whole numbers become −1…1, channels stand last."""
+    array = np.asarray(waveform)
+    if array.ndim not in (1, 2) or not rate >= 1:
+        raise BadCell(f"a waveform of shape {array.shape} at {rate:g} Hz: expected (sample,) or (sample, channel), and "
+                      f"a rate above 0")
+    if array.ndim == 2 and array.shape[0] <= MOST_CHANNELS < array.shape[1]:
+        array = array.T
+    if array.dtype.kind == "u":
+        return array.astype(np.float32) / (np.iinfo(array.dtype).max / 2.0) - 1.0, int(rate)
+    scale = float(np.iinfo(array.dtype).max) if array.dtype.kind == "i" else 1.0
+    return (array / scale).astype(np.float32), int(rate)
+
+
 def _samples(cell: Cell, max_seconds: float) -> tuple[npt.NDArray[Any], int]:
     """(sample,) or (sample, channel) float32 and the rate, no more than max_seconds of it."""
     import soundfile
 
     try:
         if isinstance(cell, tuple):
-            return np.asarray(cell[0], dtype=np.float32), int(cell[1])
+            return _given(*cell)
         with soundfile.SoundFile(io.BytesIO(cell) if isinstance(cell, bytes) else str(existing_file(cell))) as file:
             wanted = int(max_seconds * file.samplerate) + 1
             return file.read(min(wanted, max(file.frames, 0)), dtype="float32", always_2d=False), file.samplerate

@@ -183,6 +183,8 @@ def _open(cell: Cell) -> Image:
         if isinstance(cell, Image.Image):
             return cell
         if isinstance(cell, np.ndarray):
+            if cell.dtype.kind == "f":
+                raise BadCell(f"a picture as an array of {cell.dtype}: expected whole numbers 0…255 (uint8)")
             return Image.fromarray(cell)
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
