@@ -237,7 +237,8 @@ def _header(cell: Cell) -> tuple[int, int]:
 
     try:
         if isinstance(cell, tuple):
-            return int(cell[1]), len(cell[0])
+            waveform, rate = _given(*cell)
+            return rate, len(waveform)
         info = soundfile.info(io.BytesIO(cell) if isinstance(cell, bytes) else str(existing_file(cell)))
     except BadCell:
         raise
