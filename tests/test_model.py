@@ -11,7 +11,7 @@ import torch
 from worlds import QUICK, write_small_world
 
 from sensorium.data.batch import Batch, make_batch
-from sensorium.data.read import read
+from sensorium.data.read import as_samples, read
 from sensorium.data.samples import Samples, decoded, measured
 from sensorium.errors import DataError
 from sensorium.fusion import FUSIONS
@@ -216,3 +216,9 @@ def test_rows_that_are_no_rows_and_names_that_are_no_columns_are_refused(samples
         _model(samples).predict(5)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="Did you mean 'kind'"):
         read(write_small_world(tmp_path, rows=4), targets="kimd")
+
+
+def test_a_modality_that_is_blank_in_a_whole_table_is_named(samples: Samples) -> None:
+    found = as_samples([{"note": "fine", "image": None}, {"note": "too", "image": None}], samples.schema)
+    assert any(note.startswith("modality 'image' is absent in every row") for note in found.notes)
+    assert not any("'note' is absent" in note for note in found.notes)

@@ -117,6 +117,8 @@ def decoded(
         cells[modality.name] = decode_cells(whole, modality, workers=workers, memory_bytes=left,
                                             progress=progress(modality.name) if progress else None)
         notes += cells[modality.name].notes
+        if len(lacking) < len(modality.columns) and not (cells[modality.name].cell_of_row >= 0).any():
+            notes.append(f"modality {modality.name!r} is absent in every row: no cell of it is readable")
         left -= min(left, cells[modality.name].arrays.num_bytes)
     extra = [name for name in table.frame.columns if name not in known]
     if extra:

@@ -180,8 +180,10 @@ def _subset_finding(evaluation: Evaluation, target: str, primary: str, names: tu
     said += f" and {worst[0]} least ({number_words(values[worst])})." if len(singles) > 1 else "."
     if names in values:
         said += f" {'Both' if len(names) == 2 else f'All {len(names)}'} together reach {number_words(values[names])}."
-        without = {name: values[rest] for name in names
-                   if (rest := tuple(other for other in names if other != name)) in values and len(names) > 2}
+        rows = {one.modalities: one.rows for one in evaluation.subsets if one.target == target}
+        without = {name: values[rest] for name in names  # on the very rows of the full set: others are no comparison
+                   if rows.get(rest := tuple(other for other in names if other != name)) == rows[names]
+                   and len(names) > 2}
         if without:
             missed = min(without, key=lambda name: sign * without[name])
             said += (f" Of the full set, {missed} would be missed most: without it the {word} goes to "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from sensorium.evaluation import mistakes, report
 from sensorium.evaluation.evaluate import Evaluation, evaluate
 from sensorium.evaluation.plots import Axis, loss_curves, reliability, scatter, series_look
 from sensorium.evaluation.report import write_report
+from sensorium.evaluation.scores import Score
 from sensorium.metrics.bootstrap import Estimate
 from sensorium.model import Model
 from sensorium.training.fit import fit
@@ -172,6 +174,21 @@ def test_a_modality_that_the_whole_table_lacks(world: tuple[Model, Evaluation], 
     assert "modality 'image' is absent in every row" in page.text
     assert "absent: image, sound, note" in page.text
     assert "target 'size' is not in the table and is not scored" in page.text
+
+
+def test_what_is_missed_most_is_told_on_the_same_rows_only() -> None:
+    def score(rows: int, value: float, *names: str) -> Score:
+        return Score(names, "y", rows, {"accuracy": Estimate(value, value, value)})
+
+    names = ("a", "b", "c")
+    singles = [score(50, 0.5, name) for name in names]
+    for rows, told in ((20, True), (40, False)):
+        scores = [*singles, score(rows, 0.6, "a", "b"), score(rows, 0.7, "a", "c"), score(rows, 0.8, "b", "c"),
+                  score(20, 0.9, *names)]
+        found = SimpleNamespace(subsets=scores)
+        said = report._subset_finding(found, "y", "accuracy", names)  # type: ignore[arg-type]
+        assert ("c would be missed most: without it the accuracy goes to 0.600" in said) == told
+        assert ("missed" in said) == told
 
 
 def test_a_long_list_of_subsets_is_cut_to_the_most_telling() -> None:
