@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from sensorium.answers import Answer, make_answers
@@ -71,7 +72,8 @@ class Model(nn.Module):
     def _encoder(self, name: str) -> Encoder:
         kind = self.schema.modality(name).kind
         choices = ENCODERS[kind.name]
-        chosen = self.recipe.model.encoders.get(name, next(iter(choices)))
+        options = self.recipe.model.encoders.get(name)
+        chosen = next(iter(choices)) if options is None else options.name
         if chosen not in choices:
             raise RecipeError(f"model.encoders.{name}: {unknown_name(f'{kind.name} encoder', chosen, list(choices))}")
         return choices[chosen].build(kind, self.recipe.model.width)
@@ -267,17 +269,27 @@ class Model(nn.Module):
 
 
 def _placed(tokens: Tokens, packed: Packed, num_rows: int) -> Tokens:
-    """Cells' tokens in the batch's rows: repeated where rows share a cell, masked where a row has none."""
+    """Cells' tokens in the batch's rows: repeated where rows share a cell, side by side where a row has several,
+    masked where a row has none."""
     count = len(packed.rows)
-    if count == len(packed.inputs) and bool((packed.cells == torch.arange(count, device=packed.cells.device)).all()):
-        values, mask, span = tokens.values, tokens.mask, tokens.span
-    else:
-        values, mask = tokens.values[packed.cells], tokens.mask[packed.cells]
-        span = None if tokens.span is None else tokens.span[packed.cells]
+    values, mask, span = tokens.values, tokens.mask, tokens.span
+    if packed.cells.shape[1] > 1:
+        there = packed.cells >= 0
+        cells = packed.cells.clamp(min=0)
+        values, span = _side_by_side(values[cells]), None if span is None else _side_by_side(span[cells])
+        mask = _side_by_side(mask[cells] & there[:, :, None])
+    elif count != len(mask) or bool((packed.cells[:, 0] != torch.arange(count, device=packed.cells.device)).any()):
+        cells = packed.cells[:, 0]
+        values, mask, span = values[cells], mask[cells], None if span is None else span[cells]
     if count == num_rows:
         return Tokens(values, mask, span)
     return Tokens(_scattered(values, packed.rows, num_rows), _scattered(mask, packed.rows, num_rows),
                   None if span is None else _scattered(span, packed.rows, num_rows))
+
+
+def _side_by_side(values: Tensor) -> Tensor:
+    """(row, slot, token, …) → (row, slot · token, …)."""
+    return rearrange(values, "row slot token ... -> row (slot token) ...")
 
 
 def _scattered(values: Tensor, rows: Tensor, num_rows: int) -> Tensor:

@@ -32,12 +32,13 @@ class DataOptions(Section):
         targets: columns to predict.
         inputs: the only columns that may be inputs; None for all.
         ignore: columns to leave out.
-        kinds: column → text, image, audio, number, category or date.
+        kinds: column → text, image, audio, video, series, points, number, category or date.
         modalities: new modality → the table columns it groups.
         tasks: target → classify or regress.
         weights: target → weight in the joint loss.
         group: the column whose equal values stay together when rows are split.
         settings: modality → settings of its kind (an image's height, width, channels, augmentation; a sound's rate …).
+        allow_outside: read also media files that lie outside the table's folder.
     """
 
     targets: tuple[str, ...] = ()
@@ -49,6 +50,30 @@ class DataOptions(Section):
     weights: dict[str, float] = {}
     group: str | None = None
     settings: dict[str, dict[str, Any]] = {}
+    allow_outside: bool = False
+
+
+class EncoderOptions(Section):
+    """One modality's encoder; in YAML its name alone will do.
+
+    Args:
+        name: a name of sensorium.encoders.ENCODERS for the modality's kind, trained from scratch; or a pretrained
+            model: a folder, or a name on the Hugging Face hub.
+        tune: what is trained of a pretrained model: nothing, all of it at lower rates, or low-rank adapters beside it.
+        factor: finetune: the learning rate of its last layer over that of the rest of the model.
+        decay: finetune: each layer's learning rate over that of the layer above it.
+        rank: lora: the rank of the adapters.
+        tokens: the most tokens a cell of a pretrained model; more are averaged. None: as many as it gives.
+        weights: a checkpoint (.safetensors, .pth) for an encoder of our own that reads one (vgg).
+    """
+
+    name: str = Field(min_length=1)
+    tune: Literal["frozen", "finetune", "lora"] = "frozen"
+    factor: float = Field(default=0.02, gt=0)
+    decay: float = Field(default=0.8, gt=0, le=1)
+    rank: int = Field(default=8, ge=1)
+    tokens: int | None = Field(default=None, ge=1)
+    weights: str | None = None
 
 
 class ModelOptions(Section):
@@ -57,12 +82,19 @@ class ModelOptions(Section):
     Args:
         width: the common width of all tokens.
         fusion: a name of sensorium.fusion.FUSIONS.
-        encoders: modality → a name of sensorium.encoders.ENCODERS for its kind; left out: the kind's first.
+        encoders: modality → its encoder; left out: the first of its kind, trained from scratch.
     """
 
     width: int = Field(default=96, ge=16, multiple_of=16)
     fusion: str = "attention"
-    encoders: dict[str, str] = {}
+    encoders: dict[str, EncoderOptions] = {}
+
+    @field_validator("encoders", mode="before")
+    @classmethod
+    def _names_alone(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: {"name": one} if isinstance(one, str) else one for name, one in given.items()}
 
     @field_validator("fusion")
     @classmethod

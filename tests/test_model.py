@@ -133,7 +133,7 @@ def test_masking_a_modality_equals_a_table_without_it(samples: Samples) -> None:
     masked = model.outputs(samples, rows, [subset], complete=False)["kind"][subset]
     without = replace(samples, presence=samples.presence & np.array([n in subset for n in samples.schema.names]),
                       cells={name: cells if name in subset else replace(
-                          cells, cell_of_row=np.full_like(cells.cell_of_row, -1))
+                          cells, cells_of_row=np.full_like(cells.cells_of_row, -1))
                           for name, cells in samples.cells.items()})
     removed = _outputs(model, without, rows)[:, :3]
     np.testing.assert_allclose(masked, removed, atol=1e-5, equal_nan=True)

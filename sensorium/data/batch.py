@@ -22,7 +22,7 @@ class Packed:
     Args:
         inputs: (cell, …) each distinct cell of the batch once.
         rows: (present,) int64 positions in the batch of the rows that have the modality, increasing.
-        cells: (present,) int64 which cell each of these rows has.
+        cells: (present, slot) int64 which cells each of these rows has, −1 = nothing: several where cells are lists.
     """
 
     inputs: Inputs
@@ -88,24 +88,35 @@ def make_batch(samples: Samples, rows: npt.NDArray[np.int64], augmentation: Augm
     inputs: dict[str, Packed] = {}
     for name in samples.schema.names:
         cells = samples.cells[name]
-        wanted = cells.cell_of_row[rows]
-        present = np.flatnonzero(wanted >= 0)
+        wanted = cells.cells_of_row[rows]
+        present = np.flatnonzero((wanted >= 0).any(axis=1))
         if len(present) == 0:
             continue
-        distinct, which = np.unique(wanted[present], return_inverse=True)
+        distinct, which = _numbered(wanted[present])
         collated = cells.kind.collate(cells.arrays.get(distinct.tolist()))
         if augmentation is not None:
-            draws = Draws(augmentation.seed, augmentation.epoch, cells.first_row[distinct])
+            draws = Draws(augmentation.seed, augmentation.epoch, cells.identities[distinct])
             collated = cells.kind.augment(collated, draws)
-        inputs[name] = Packed(collated, torch.from_numpy(present), torch.from_numpy(which.astype(np.int64)))
+        inputs[name] = Packed(collated, torch.from_numpy(present), torch.from_numpy(which))
     targets = {
         name: TargetValues(torch.from_numpy(labels.values[rows]), torch.from_numpy(labels.mask[rows]))
         for name, labels in samples.labels.items()}
     return Batch(torch.from_numpy(rows), torch.from_numpy(samples.presence[rows]), inputs, targets)
 
 
+def _numbered(cells: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The distinct cells of some rows (row, slot), and for each place its number among them; −1 = nothing."""
+    used = int(np.flatnonzero((cells >= 0).any(axis=0)).max()) + 1
+    cells = cells[:, :used]
+    there = cells >= 0
+    distinct, number = np.unique(cells[there], return_inverse=True)
+    which = np.full(cells.shape, -1, dtype=np.int64)
+    which[there] = number
+    return distinct, which
+
+
 def prefetch(samples: Samples, rows: npt.NDArray[np.int64]) -> None:
     """Start decoding what these rows need and is not in memory."""
     for name in samples.schema.names:
-        wanted = samples.cells[name].cell_of_row[rows]
+        wanted = samples.cells[name].cells_of_row[rows]
         samples.cells[name].arrays.prefetch(np.unique(wanted[wanted >= 0]).tolist())

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from sensorium.data.kinds import AnyKind, TableKind, TextKind
 from sensorium.data.kinds.base import Array, Cell, Kind
 from sensorium.data.kinds.table import Parsed
 from sensorium.data.schema import Modality
+from sensorium.data.sources import MOST_LISTED, RowCells, num_cut_lists, row_cells, table_columns
 from sensorium.data.table import Table
 from sensorium.errors import BadCell
 
@@ -52,18 +51,20 @@ class Cells:
 
     Args:
         kind: the measured kind.
-        cell_of_row: (row,) number of the row's cell, −1 = absent.
-        first_row: (cell,) the first row that has the cell: its identity for keyed draws.
+        cells_of_row: (row, slot) numbers of the row's cells, −1 = nothing; several slots where cells are lists.
+        identities: (cell,) the first row that has the cell (plus its slot · 2³²): its identity for keyed draws.
         arrays: the decoded cells.
+        lengths: (cell,) positions that a batch gives each cell: tokens, samples, frames, steps, points; else 1.
         num_blank: rows whose cell is blank.
         unreadable: rows whose cell cannot be read, and why.
         notes: what fell back, a line each: categories that training did not have.
     """
 
     kind: Kind
-    cell_of_row: npt.NDArray[np.int64]
-    first_row: npt.NDArray[np.int64]
+    cells_of_row: npt.NDArray[np.int64]
+    identities: npt.NDArray[np.int64]
     arrays: Arrays
+    lengths: npt.NDArray[np.int64]
     num_blank: int
     unreadable: tuple[UnreadableCell, ...]
     notes: tuple[str, ...] = ()
@@ -107,36 +108,6 @@ class Arrays:
         return [pending[cell] if cell in pending else self._kept[cell] for cell in cells]
 
 
-def media_cells(table: Table, modality: Modality) -> list[Cell]:
-    """The modality's cells, row by row: absolute paths for media named in a table, None where blank."""
-    if isinstance(modality.kind, TableKind):
-        return list(zip(*(column.to_list() for column in table_columns(table, modality)), strict=True))
-    values = [None if _is_blank(value) else value for value in table.frame[modality.columns[0]].to_list()]
-    return values if isinstance(modality.kind, TextKind) else [_located(value, table.root) for value in values]
-
-
-def table_columns(table: Table, modality: Modality) -> list[pl.Series]:
-    """The modality's columns; empty ones where the table lacks them."""
-    return [table.frame[name] if name in table.frame.columns else pl.Series(name, [None] * len(table), dtype=pl.String)
-            for name in modality.columns]
-
-
-def _is_blank(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip()) or (
-        isinstance(value, float) and math.isnan(value))
-
-
-def _located(value: Any, root: Path) -> Any:
-    """A path from the table's folder; one written on Windows is read too where there is no file of that very name."""
-    if not isinstance(value, str | Path):
-        return value
-    text = str(value).strip().removeprefix("file://")
-    path = str(root / text)
-    if "\\" in text and not os.path.lexists(path):
-        return str(root / text.replace("\\", "/"))
-    return path
-
-
 def decode_cells(
     table: Table, modality: Modality, *, workers: int, memory_bytes: float, progress: Progress | None = None,
 ) -> Cells:
@@ -151,39 +122,46 @@ def decode_cells(
     """
     if isinstance(modality.kind, TableKind):
         return _decoded_table(table, modality, modality.kind, progress)
-    cells = media_cells(table, modality)
+    cells = row_cells(table, modality)
     kind: Kind = modality.kind
-    cell_of_row, first_row = _distinct(cells)
-    sources = [cells[row] for row in first_row]
+    distinct = _distinct(cells)
     kept: list[Array | None] = []
+    lengths: list[int] = []
     reasons: dict[int, str] = {}
     used = 0.0
-    for number, result in enumerate(_decoded(kind, sources, workers)):
+    for number, result in enumerate(_decoded(kind, distinct.sources, workers)):
         if isinstance(result, _Refused):
             reasons[number] = result.reason
             kept.append(None)
+            lengths.append(0)
         else:
             used += _size(result)
             kept.append(result if used <= memory_bytes else None)
-        if progress is not None and (number % CHUNK == 0 or number + 1 == len(sources)):
-            progress(number + 1, len(sources))
-    return _packed(table, modality, cells, cell_of_row, first_row, kept, reasons)
+            lengths.append(kind.length(result))
+        if progress is not None and (number % CHUNK == 0 or number + 1 == len(distinct.sources)):
+            progress(number + 1, len(distinct.sources))
+    return _packed(table, modality, distinct, kept, lengths, reasons)
 
 
 def _packed(
-    table: Table, modality: Modality, cells: list[Cell], cell_of_row: npt.NDArray[np.int64],
-    first_row: npt.NDArray[np.int64], kept: list[Array | None], reasons: dict[int, str],
+    table: Table, modality: Modality, distinct: _Distinct, kept: list[Array | None], lengths: list[int],
+    reasons: dict[int, str],
 ) -> Cells:
     """Number the readable cells anew and list the others."""
-    readable = np.array([number not in reasons for number in range(len(first_row))], dtype=bool)
+    readable = np.array([number not in reasons for number in range(len(distinct.sources))], dtype=bool)
     renumbered = np.where(readable, np.cumsum(readable) - 1, -1).astype(np.int64)
-    blank = cell_of_row < 0
-    final = np.where(blank, -1, renumbered[np.maximum(cell_of_row, 0)] if len(renumbered) else -1)
+    blank = distinct.of_row < 0
+    final = np.where(blank, -1, renumbered[np.maximum(distinct.of_row, 0)] if len(renumbered) else -1)
     unreadable = tuple(UnreadableCell(row + 1, modality.columns[0], _shown(table, modality, row), reasons[number])
-                       for row, number in enumerate(cell_of_row.tolist()) if number in reasons)
-    sources = [cells[row] for row, good in zip(first_row.tolist(), readable.tolist(), strict=True) if good]
-    arrays = Arrays([a for a, good in zip(kept, readable.tolist(), strict=True) if good], modality.kind, sources)
-    return Cells(modality.kind, final.astype(np.int64), first_row[readable], arrays, int(blank.sum()), unreadable)
+                       for row, numbers in enumerate(distinct.of_row.tolist()) for number in numbers
+                       if number in reasons)
+    good = np.flatnonzero(readable).tolist()
+    arrays = Arrays([kept[number] for number in good], modality.kind, [distinct.sources[number] for number in good])
+    cut = num_cut_lists(table, modality)
+    notes = (f"modality {modality.name!r}: {cut} rows list more than {MOST_LISTED} cells; the first {MOST_LISTED} are "
+             f"read",) if cut else ()
+    return Cells(modality.kind, final.astype(np.int64), distinct.identities[readable], arrays,
+                 np.array(lengths, dtype=np.int64)[readable], int(blank.all(axis=1).sum()), unreadable, notes)
 
 
 def _decoded_table(table: Table, modality: Modality, kind: TableKind, progress: Progress | None) -> Cells:
@@ -199,7 +177,8 @@ def _decoded_table(table: Table, modality: Modality, kind: TableKind, progress: 
     if progress is not None:
         progress(len(rows), len(rows))
     arrays = Arrays(list(rows[there]), kind, ())
-    return Cells(kind, cell_of_row, np.flatnonzero(there), arrays, int((~there).sum()), tuple(unreadable), notes)
+    return Cells(kind, cell_of_row[:, None], np.flatnonzero(there), arrays, np.ones(int(there.sum()), dtype=np.int64),
+                 int((~there).sum()), tuple(unreadable), notes)
 
 
 def _unseen_note(column: str, parsed: Parsed) -> str:
@@ -215,25 +194,34 @@ def _shown(table: Table, modality: Modality, row: int) -> str:
     return repr(value)[:80] if isinstance(value, str) else type(value).__name__
 
 
-def _distinct(cells: list[Cell]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(row,) cell numbers, −1 for blank, and (cell,) first rows."""
+@dataclass(frozen=True)
+class _Distinct:
+    """A modality's different cells: (row, slot) their numbers, −1 = nothing; each one's source and identity."""
+
+    of_row: npt.NDArray[np.int64]
+    sources: list[Cell]
+    identities: npt.NDArray[np.int64]
+
+
+def _distinct(rows: list[RowCells]) -> _Distinct:
     numbers: dict[Any, int] = {}
-    first: list[int] = []
-    cell_of_row = np.full(len(cells), -1, dtype=np.int64)
-    for row, cell in enumerate(cells):
-        if cell is None:
-            continue
-        key = cell if isinstance(cell, str | bytes) else ("object", id(cell))
-        if key not in numbers:
-            numbers[key] = len(first)
-            first.append(row)
-        cell_of_row[row] = numbers[key]
-    return cell_of_row, np.array(first, dtype=np.int64)
+    sources: list[Cell] = []
+    identities: list[int] = []
+    of_row = np.full((len(rows), max([1, *map(len, rows)])), -1, dtype=np.int64)
+    for row, cells in enumerate(rows):
+        for slot, cell in enumerate(cells):
+            key = cell if isinstance(cell, str | bytes | Path) else ("object", id(cell))
+            if key not in numbers:
+                numbers[key] = len(sources)
+                sources.append(cell)
+                identities.append(row + (slot << 32))
+            of_row[row, slot] = numbers[key]
+    return _Distinct(of_row, sources, np.array(identities, dtype=np.int64))
 
 
 def cell_numbers(table: Table, modality: Modality) -> npt.NDArray[np.int64]:
-    """(row,) numbers of the modality's distinct cells, −1 where blank: rows of equal numbers share a cell."""
-    return _distinct(media_cells(table, modality))[0]
+    """(row, slot) numbers of the modality's distinct cells, −1 = nothing: rows with a number in common share a cell."""
+    return _distinct(row_cells(table, modality)).of_row
 
 
 @dataclass(frozen=True)
@@ -265,7 +253,12 @@ def _decoded(kind: Kind, sources: Sequence[Cell], workers: int) -> Iterator[Arra
 
 
 def _size(array: Array) -> float:
-    return float(array.nbytes) if isinstance(array, np.ndarray) else float(len(array))
+    """Bytes of a decoded cell: an array, a dataclass of arrays, or a string."""
+    if isinstance(array, np.ndarray):
+        return float(array.nbytes)
+    if is_dataclass(array):
+        return sum(_size(getattr(array, field.name)) for field in fields(array))
+    return float(len(array)) if isinstance(array, str) else 8.0
 
 
 def measured_kind(table: Table, modality: Modality, rows: npt.NDArray[np.int64]) -> AnyKind:
@@ -276,7 +269,7 @@ def measured_kind(table: Table, modality: Modality, rows: npt.NDArray[np.int64])
                  table.source)
     if isinstance(kind, TableKind):
         return kind.measure_columns(table_columns(some, modality))
-    return kind.measure([cell for cell in media_cells(some, modality) if cell is not None])
+    return kind.measure([cell for cells in row_cells(some, modality) for cell in cells])
 
 
 def column_of(table: Table, name: str) -> pl.Series | None:

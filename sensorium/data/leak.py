@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.data.kinds import AudioKind, ImageKind, TableKind, TextKind
+from sensorium.data.kinds import TableKind, TextKind
 from sensorium.data.kinds.table import TableColumn
 from sensorium.data.samples import read_labels
 from sensorium.data.schema import Schema
@@ -52,7 +52,7 @@ def find_leaks(table: Table, schema: Schema, *, seed: int = 0) -> list[Leak]:
         if target.task == "classify" and np.bincount(truth.astype(np.int64)).max() / len(rows) >= MAJORITY:
             continue
         for modality in schema.modalities:
-            if isinstance(modality.kind, ImageKind | AudioKind):
+            if not isinstance(modality.kind, TextKind | TableKind) or modality.part:
                 continue
             for column in modality.columns:
                 values = table.frame[column][rows.astype(np.uint32)].to_list()
@@ -77,7 +77,7 @@ def refuse_leaks(leaks: list[Leak]) -> None:
 
 
 def _score(
-    kind: TextKind | TableKind | ImageKind | AudioKind, column: str, values: list[Any],
+    kind: TextKind | TableKind, column: str, values: list[Any],
     truth: npt.NDArray[Any], classify: bool,
 ) -> float:
     """Held-out accuracy (or r²) of the target from one column, where it has a value; 0 where most rows have none."""
@@ -86,7 +86,6 @@ def _score(
         if not classify or not _enough(known):
             return 0.0
         return _text_score([str(v) for v, there in zip(values, known.tolist(), strict=True) if there], truth[known])
-    assert isinstance(kind, TableKind)
     definition = next(c for c in kind.columns if c.name == column).measure(values)
     numbers = np.array([_parsed(definition, v) for v in values], dtype=np.float64)
     known = np.isfinite(numbers)

@@ -117,7 +117,7 @@ def decoded(
         cells[modality.name] = decode_cells(whole, modality, workers=workers, memory_bytes=left,
                                             progress=progress(modality.name) if progress else None)
         notes += cells[modality.name].notes
-        if len(lacking) < len(modality.columns) and not (cells[modality.name].cell_of_row >= 0).any():
+        if len(lacking) < len(modality.columns) and not (cells[modality.name].cells_of_row >= 0).any():
             notes.append(f"modality {modality.name!r} is absent in every row: no cell of it is readable")
         left -= min(left, cells[modality.name].arrays.num_bytes)
     extra = [name for name in table.frame.columns if name not in known]
@@ -125,7 +125,7 @@ def decoded(
         notes.append(f"unknown columns are ignored: {', '.join(map(repr, extra[:10]))}")
     labels = {target.name: read_labels(table, target) for target in schema.targets
               if target.name in table.frame.columns}
-    presence = np.stack([cells[name].cell_of_row >= 0 for name in schema.names], axis=1)
+    presence = np.stack([(cells[name].cells_of_row >= 0).any(axis=1) for name in schema.names], axis=1)
     return Samples(schema, cells, labels, group_numbers(table, schema), presence, tuple(notes))
 
 

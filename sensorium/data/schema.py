@@ -10,6 +10,8 @@ from sensorium.data.kinds import AnyKind
 from sensorium.data.notation import Notation
 
 Task = Literal["classify", "regress"]
+Part = Literal["", "video", "audio", "text"]
+Separator = Literal["", ";", "|", "json"]
 
 
 class Modality(BaseModel):
@@ -19,6 +21,9 @@ class Modality(BaseModel):
         name: a column's name, or `table`, or the name of a group of columns.
         columns: the columns it reads: one for media and text, any number for a table.
         kind: the kind with its settings.
+        part: of a column of video files: its pictures, its sound track or the subtitles beside it.
+        separator: what stands between several cells in one (";", "|", or "json" for a list in brackets); "" where a
+            string is one cell.
         reason: why it is taken for this kind.
     """
 
@@ -26,6 +31,8 @@ class Modality(BaseModel):
     name: str
     columns: tuple[str, ...]
     kind: AnyKind
+    part: Part = ""
+    separator: Separator = ""
     reason: str = ""
 
 

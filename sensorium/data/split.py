@@ -45,7 +45,8 @@ def split_rows(
     Args:
         usable: (row,) the row numbers to split, increasing.
         groups: (table row,) group numbers of all rows, or None.
-        shared: for each media modality, (table row,) cell numbers (−1 = absent): rows that share a file stay together.
+        shared: for each media modality, (table row, slot) cell numbers (−1 = nothing): rows that share a file stay
+            together.
         named: (table row,) train, validation, calibration, test or "" from a split column, or None.
         seed: of the draw.
 
@@ -122,16 +123,18 @@ def _largest(bonds: Sequence[Rows]) -> int:
 
 
 def _components(num_rows: int, bonds: Sequence[Rows]) -> Rows:
-    """(row,) the connected component of each row, where rows of equal bond numbers (≥ 0) are connected."""
+    """(row,) the connected component of each row; rows with a bond number (≥ 0; (row,) or (row, slot)) in common are
+    connected."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     sources, sinks = [], []
     for bond in bonds:
-        order = np.argsort(bond, kind="stable")
-        same = (bond[order][1:] == bond[order][:-1]) & (bond[order][1:] >= 0)
-        sources.append(order[1:][same])
-        sinks.append(order[:-1][same])
+        numbers, rows = bond.reshape(num_rows, -1).T.ravel(), np.tile(np.arange(num_rows), bond.size // num_rows)
+        order = np.argsort(numbers, kind="stable")
+        same = (numbers[order][1:] == numbers[order][:-1]) & (numbers[order][1:] >= 0)
+        sources.append(rows[order][1:][same])
+        sinks.append(rows[order][:-1][same])
     if not bonds:
         return np.arange(num_rows, dtype=np.int64)
     edges = (np.concatenate(sources), np.concatenate(sinks))

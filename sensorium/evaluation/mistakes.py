@@ -53,12 +53,12 @@ class Album:
         self._samples, self._left = samples, MEDIA_CHARACTERS
 
     def show(self, name: str, row: int) -> Markup | None:
-        """The row's cell of a modality; None where it is absent."""
+        """The row's cells of a modality; None where it is absent."""
         cells = self._samples.cells[name]
-        cell = int(cells.cell_of_row[row])
-        if cell < 0:
+        there = [cell for cell in cells.cells_of_row[row].tolist() if cell >= 0]
+        if not there:
             return None
-        html = cells.kind.show(cells.arrays.get([cell])[0])
+        html = "".join(cells.kind.show(array) for array in cells.arrays.get(there))
         if len(html) > self._left:
             return Markup('<p class="quiet">not shown: it would make this page too large</p>')
         self._left -= len(html)

@@ -108,14 +108,23 @@ def plain_features(samples: Samples, rows: Rows) -> Blocks:
     blocks: Blocks = {}
     for name in samples.schema.names:
         cells = samples.cells[name]
-        wanted = cells.cell_of_row[rows]
+        wanted = cells.cells_of_row[rows]
         distinct, which = np.unique(wanted[wanted >= 0], return_inverse=True)
         if len(distinct) == 0:
             continue
         described = np.stack([cells.kind.describe(array) for array in cells.arrays.get(distinct.tolist())])
-        blocks[name] = np.full((len(rows), described.shape[1]), np.nan, dtype=np.float32)
-        blocks[name][wanted >= 0] = described[which]
+        several = np.full((*wanted.shape, described.shape[1]), np.nan, dtype=np.float32)
+        several[wanted >= 0] = described[which]
+        blocks[name] = several[:, 0] if wanted.shape[1] == 1 else _mean_known(several)
     return blocks
+
+
+def _mean_known(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(row, slot, feature) → (row, feature) the mean of what is there; NaN where nothing is."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=1)
+    mean = np.where(known, values, 0.0).sum(axis=1) / np.maximum(count, 1)
+    return np.asarray(np.where(count > 0, mean, np.nan), dtype=np.float32)
 
 
 def token_features(model: Model, samples: Samples, rows: Rows) -> Blocks:

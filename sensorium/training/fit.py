@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.data.cells import cell_numbers
-from sensorium.data.kinds import AudioKind, ImageKind
+from sensorium.data.kinds import TableKind, TextKind
 from sensorium.data.leak import find_leaks, refuse_leaks
 from sensorium.data.read import Data, default_memory, default_workers, read
 from sensorium.data.samples import Samples, decoded, group_numbers, measured, read_labels, split_words
@@ -138,7 +138,7 @@ def prepare(data: Data, recipe: Recipe, *, console: Console, allow_leak: bool, s
     labelled = np.zeros(len(table), dtype=bool)
     for target in schema.targets:
         labelled |= read_labels(table, target).mask
-    shared = [cell_numbers(table, m) for m in schema.modalities if isinstance(m.kind, ImageKind | AudioKind)]
+    shared = [cell_numbers(table, m) for m in schema.modalities if not isinstance(m.kind, TextKind | TableKind)]
     splits = split_rows(np.flatnonzero(labelled), groups=group_numbers(table, schema), shared=shared,
                         named=split_words(table, schema), seed=recipe.training.seed)
     schema = measured(table, schema, splits.train)

@@ -33,21 +33,21 @@ def test_presence_rows_and_cells_agree_with_the_table(samples: Samples) -> None:
     assert len(batch) == 6 and batch.rows.tolist() == ROWS.tolist()
     for place, name in enumerate(samples.schema.names):
         cells, packed = samples.cells[name], batch.inputs[name]
-        present = [position for position, row in enumerate(ROWS) if cells.cell_of_row[row] >= 0]
+        present = [position for position, row in enumerate(ROWS) if cells.cells_of_row[row, 0] >= 0]
         assert packed.rows.tolist() == present
         assert batch.presence[:, place].tolist() == [position in present for position in range(6)]
-        for position, cell in zip(packed.rows.tolist(), packed.cells.tolist(), strict=True):
-            alone = cells.kind.collate(cells.arrays.get([int(cells.cell_of_row[ROWS[position]])]))
+        for position, [cell] in zip(packed.rows.tolist(), packed.cells.tolist(), strict=True):
+            alone = cells.kind.collate(cells.arrays.get([int(cells.cells_of_row[ROWS[position], 0])]))
             width = alone.values.shape[1]
             assert torch.equal(packed.inputs.values[cell][:width], alone.values[0]), name
             if alone.mask is not None and packed.inputs.mask is not None:
                 assert not packed.inputs.mask[cell][width:].any()
-        assert len(packed.inputs) == len({int(cells.cell_of_row[ROWS[p]]) for p in present})
+        assert len(packed.inputs) == len({int(cells.cells_of_row[ROWS[p], 0]) for p in present})
 
 
 def test_a_repeated_cell_is_packed_once(samples: Samples) -> None:
     packed = make_batch(samples, np.array([7, 11, 7])).inputs["image"]
-    assert len(packed.inputs) == 1 and packed.cells.tolist() == [0, 0, 0]
+    assert len(packed.inputs) == 1 and packed.cells.tolist() == [[0], [0], [0]]
 
 
 def test_targets_and_their_masks(samples: Samples) -> None:
@@ -72,10 +72,10 @@ def test_a_variant_belongs_to_the_cell_not_to_the_batch(samples: Samples, epoch:
     together = make_batch(samples, ROWS, augmentation)
     backwards = make_batch(samples, ROWS[::-1].copy(), augmentation)
     for name, packed in together.inputs.items():
-        for position, cell in zip(packed.rows.tolist(), packed.cells.tolist(), strict=True):
+        for position, [cell] in zip(packed.rows.tolist(), packed.cells.tolist(), strict=True):
             alone = make_batch(samples, ROWS[position : position + 1], augmentation).inputs[name].inputs.values[0]
             other = backwards.inputs[name]
-            turned = other.inputs.values[other.cells[other.rows.tolist().index(5 - position)]]
+            turned = other.inputs.values[other.cells[other.rows.tolist().index(5 - position), 0]]
             for variant in (alone, turned):
                 width = min(len(variant), packed.inputs.values.shape[1])
                 torch.testing.assert_close(packed.inputs.values[cell][:width], variant[:width], atol=1e-2, rtol=0.0)

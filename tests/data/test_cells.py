@@ -71,14 +71,14 @@ def test_every_broken_picture_is_a_missing_cell_with_row_column_and_reason(tmp_p
     for cell, words in zip(cells.unreadable, broken.values(), strict=True):
         assert (words in cell.reason) and "unreadable (empty" not in cell.reason and "\n" not in str(cell), cell
     assert cells.num_blank == 2 and len(cells.arrays) == 2
-    assert cells.cell_of_row.tolist() == [0, *[-1] * (len(broken) + 2), 1]
-    assert cells.first_row.tolist() == [0, len(broken) + 3]
+    assert cells.cells_of_row[:, 0].tolist() == [0, *[-1] * (len(broken) + 2), 1]
+    assert cells.identities.tolist() == [0, len(broken) + 3]
 
 
 def test_broken_sounds(tmp_path: Path) -> None:
     _files(tmp_path)
     cells = _decoded(_table(tmp_path, ["good.wav", "picture.wav", "zero.wav", "cut.wav", "none.wav"]), "photo", AUDIO)
-    assert cells.cell_of_row.tolist() == [0, -1, -1, -1, -1]
+    assert cells.cells_of_row[:, 0].tolist() == [0, -1, -1, -1, -1]
     assert [c.row for c in cells.unreadable] == [2, 3, 4, 5]
 
 
@@ -88,9 +88,9 @@ def test_paths_as_people_write_them(tmp_path: Path) -> None:
     picture = tmp_path / "my photos" / "good.png"
     written = ["my photos/good.png", "my photos\\good.png", f"  {picture}  ", f"file://{picture}",
                "./my photos/../my photos/good.png"]
-    assert (_decoded(_table(tmp_path, written), "photo", IMAGE).cell_of_row >= 0).all()
+    assert (_decoded(_table(tmp_path, written), "photo", IMAGE).cells_of_row >= 0).all()
     assert _decoded(Table(pl.DataFrame([pl.Series("photo", [picture], dtype=pl.Object)]), Path("/nowhere"), "t"),
-                    "photo", IMAGE).cell_of_row.tolist() == [0]
+                    "photo", IMAGE).cells_of_row[:, 0].tolist() == [0]
 
 
 def test_waveforms_of_other_makes_are_read_as_files_are(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_bytes_pictures_and_waveforms_in_cells(tmp_path: Path) -> None:
     assert len(by_bytes.arrays) == 1
     assert np.array_equal(by_path.arrays.get([0])[0], by_bytes.arrays.get([0])[0])
     broken = _decoded(_table(tmp_path, [raw, b"junk", b""]), "photo", IMAGE)
-    assert broken.cell_of_row.tolist() == [0, -1, -1] and broken.unreadable[0].value == "bytes"
+    assert broken.cells_of_row[:, 0].tolist() == [0, -1, -1] and broken.unreadable[0].value == "bytes"
     waveform = np.linspace(-1, 1, 800, dtype=np.float32)
     heard = _decoded(_table(tmp_path, [(waveform, 8000), (waveform, 8000)]), "photo", AUDIO)
     assert np.array_equal(heard.arrays.get([1])[0], waveform)
@@ -128,8 +128,8 @@ def _many(folder: Path, number: int = 30) -> Table:
 
 def _same(first: Cells, second: Cells) -> bool:
     every = range(len(first.arrays))
-    return (first.unreadable == second.unreadable and np.array_equal(first.cell_of_row, second.cell_of_row)
-            and np.array_equal(first.first_row, second.first_row) and len(first.arrays) == len(second.arrays)
+    return (first.unreadable == second.unreadable and np.array_equal(first.cells_of_row, second.cells_of_row)
+            and np.array_equal(first.identities, second.identities) and len(first.arrays) == len(second.arrays)
             and all(map(np.array_equal, first.arrays.get(list(every)), second.arrays.get(list(every)))))
 
 
@@ -170,9 +170,9 @@ def test_a_cell_that_repeats_is_decoded_once(tmp_path: Path, monkeypatch: pytest
 def test_blank_text_is_missing_and_the_word_na_is_text(tmp_path: Path) -> None:
     kind = TextKind().measure(["NA", "some text", "NA"])
     cells = _decoded(_table(tmp_path, ["NA", "", None, "  ", "some text", "NA"]), "photo", kind)
-    assert cells.cell_of_row.tolist() == [0, -1, -1, -1, 1, 0] and cells.num_blank == 3 and not cells.unreadable
+    assert cells.cells_of_row[:, 0].tolist() == [0, -1, -1, -1, 1, 0] and cells.num_blank == 3 and not cells.unreadable
     gaps = Table(pl.DataFrame([pl.Series("photo", ["a b", float("nan")], dtype=pl.Object)]), tmp_path, "t")
-    assert _decoded(gaps, "photo", kind).cell_of_row.tolist() == [0, -1]
+    assert _decoded(gaps, "photo", kind).cells_of_row[:, 0].tolist() == [0, -1]
 
 
 COLUMNS = {
@@ -234,7 +234,7 @@ def test_unseen_categories_are_counted_not_unreadable() -> None:
     kind = TableKind(columns=(TableColumn(name="w", type="category"),)).measure([("a",), ("b",), ("True",)])
     table = Table(pl.DataFrame({"w": ["a", "new", "new", "other", "NA", "TRUE"]}), Path(), "t")
     cells = decode_cells(table, Modality(name="table", columns=("w",), kind=kind), workers=0, memory_bytes=1e9)
-    assert cells.cell_of_row.tolist() == [0, -1, -1, -1, -1, 1] and not cells.unreadable and cells.num_blank == 4
+    assert cells.cells_of_row[:, 0].tolist() == [0, -1, -1, -1, -1, 1] and not cells.unreadable and cells.num_blank == 4
     assert cells.notes == ("column 'w': 3 cells hold categories unseen in training or too rare there ('new' 2, "
                            "'other' 1) and count as missing",)
 
@@ -254,4 +254,4 @@ def test_progress_ends_at_the_total(tmp_path: Path) -> None:
 
 def test_cell_numbers_name_shared_files() -> None:
     table = Table(pl.DataFrame({"photo": ["a.png", "b.png", None, "a.png"]}), Path(), "t")
-    assert cell_numbers(table, Modality(name="photo", columns=("photo",), kind=IMAGE)).tolist() == [0, 1, -1, 0]
+    assert cell_numbers(table, Modality(name="photo", columns=("photo",), kind=IMAGE)).tolist() == [[0], [1], [-1], [0]]

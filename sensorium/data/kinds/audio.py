@@ -77,6 +77,10 @@ class AudioKind(BaseModel):
             raise BadCell("sound without samples")
         return np.ascontiguousarray(waveform, dtype=np.float32)
 
+    def length(self, array: Waveform) -> int:
+        """Samples."""
+        return len(array)
+
     def collate(self, arrays: Sequence[Waveform]) -> Inputs:
         """(row, sample) float32 waveforms, zero-padded; mask (row, sample)."""
         import torch

@@ -64,6 +64,9 @@ class Kind(Protocol):
     def decode(self, cell: Cell) -> Array:
         """The cell's array. Raises BadCell(reason): never returns a guess."""
 
+    def length(self, array: Array) -> int:
+        """Positions that `collate` gives the decoded cell (tokens, samples, frames, steps, points); else 1."""
+
     def collate(self, arrays: Sequence[Array]) -> Inputs:
         """Padded tensors with masks for some decoded cells."""
 

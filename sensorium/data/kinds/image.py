@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 
 Pixels = npt.NDArray[np.uint8]
 DESCRIBED_VALUES = 784
+LONGEST_ASPECT = 20
 
 
 class ImageKind(BaseModel):
     """Pictures of one size. EXIF rotation is applied, alpha composited on white, 16-bit and CMYK mapped to 8-bit.
 
-    A picture is scaled to cover (height, width) and its centre is cut out; small ones are scaled up.
+    A picture is scaled to cover (height, width) and its centre is cut out; small ones are scaled up. Pretrained models
+    set `fit`, `scaled` and `resample` to what they were trained on.
 
     Args:
         height, width: pixels; None until measured: the median shape of the training pictures, at most `max_side`.
@@ -37,6 +39,10 @@ class ImageKind(BaseModel):
         max_side: the longest side that `measure` may choose.
         augmentation: how far training pictures are varied, 0 = not at all.
         flip: whether a mirrored picture means the same.
+        fit: how a picture gets its size: scaled to cover it and cut; squashed to it; or its shorter side scaled to
+            `scaled` pixels and the centre cut out, black where the picture is smaller.
+        scaled: pixels of the side that is scaled before the centre is cut out; squash: of both sides; None: no cut.
+        resample: Pillow's filter.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +54,9 @@ class ImageKind(BaseModel):
     max_side: int = Field(default=96, ge=8)
     augmentation: float = Field(default=1.0, ge=0.0)
     flip: bool = False
+    fit: Literal["cover", "squash", "crop"] = "cover"
+    scaled: int | None = Field(default=None, ge=4)
+    resample: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
 
     def measure(self, cells: Sequence[Cell]) -> ImageKind:
         """Size and channels from a sample of cells: the median shape, 1 channel where all are grey."""
@@ -74,22 +83,26 @@ class ImageKind(BaseModel):
 
     def decode(self, cell: Cell) -> Pixels:
         """(height, width, channel) uint8."""
-        from PIL import Image, ImageOps
+        from PIL import ImageOps
 
         assert self.height is not None and self.width is not None and self.channels is not None
         picture = _open(cell)
         mode = "L" if self.channels == 1 else "RGB"
         try:
-            picture.draft(mode, (self.width, self.height))
+            if self.fit == "cover":
+                picture.draft(mode, (self.width, self.height))
             picture = ImageOps.exif_transpose(picture)
-            picture = _eight_bit(picture, mode)
-            if picture.size != (self.width, self.height):
-                picture = ImageOps.fit(picture, (self.width, self.height), Image.Resampling.BILINEAR)
+            picture = fitted(_eight_bit(picture, mode), (self.width, self.height), fit=self.fit, scaled=self.scaled,
+                             resample=self.resample)
         except BadCell:
             raise
         except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ValueError … on broken files
             raise BadCell(f"broken picture ({first_line(error)})") from error
         return np.asarray(picture, dtype=np.uint8).reshape(self.height, self.width, self.channels)
+
+    def length(self, array: Pixels) -> int:
+        """1: pictures are not padded."""
+        return 1
 
     def collate(self, arrays: Sequence[Pixels]) -> Inputs:
         """(row, channel, height, width_px) uint8, 0…255; no mask: every pixel is real."""
@@ -143,6 +156,38 @@ class ImageKind(BaseModel):
         planes = [Image.fromarray(np.ascontiguousarray(array[:, :, c])).resize(size, Image.Resampling.BOX)
                   for c in range(channels)]
         return np.concatenate([np.asarray(plane, dtype=np.float32).ravel() / 255.0 for plane in planes])
+
+
+def fitted(picture: Image, size: tuple[int, int], *, fit: str, scaled: int | None, resample: str) -> Image:
+    """A picture of this (width, height): see `fit`, `scaled` and `resample` of ImageKind.
+
+    Bit for bit what transformers' Pillow processors give: the longer side rounded down, the centre's corner too.
+    """
+    from PIL import Image, ImageOps
+
+    width, height = size
+    method = Image.Resampling[resample.upper()]
+    if fit == "cover":
+        return picture if picture.size == size else ImageOps.fit(picture, size, method)
+    if fit == "squash":
+        between = size if scaled is None else (scaled, scaled)
+    else:
+        picture = _not_too_long(picture)
+        short = min(size) if scaled is None else scaled
+        long = int(short * max(picture.size) / min(picture.size))
+        between = (short, long) if picture.width <= picture.height else (long, short)
+    picture = picture.resize(between, method)
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture if picture.size == size else picture.crop((left, top, left + width, top + height))
+
+
+def _not_too_long(picture: Image) -> Image:
+    """The middle of a picture over 20 times as long as wide: scaled by its short side, the whole could fill the memory."""
+    width, height = (min(own, LONGEST_ASPECT * other) for own, other in (picture.size, picture.size[::-1]))
+    if picture.size == (width, height):
+        return picture
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
 
 
 def _noise(draws: Draws, shape: Sequence[int]) -> Tensor:

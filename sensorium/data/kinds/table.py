@@ -203,6 +203,10 @@ class TableKind(BaseModel):
         rows = np.stack([c.standardise(found[c.name].numbers) for c in self.columns], axis=1)
         return rows.astype(np.float32), found
 
+    def length(self, array: Row) -> int:
+        """1: rows are not padded."""
+        return 1
+
     def collate(self, arrays: Sequence[Row]) -> Inputs:
         """(row, column) float32 standardised values and category codes; mask False where a cell is missing."""
         import torch

@@ -1,4 +1,4 @@
-"""Text: strings of any language → byte-level BPE token numbers, by a tokenizer trained on the data."""
+"""Text: strings of any language → token numbers, by a byte-level BPE tokenizer trained on the data or a model's own."""
 
 from __future__ import annotations
 
@@ -40,7 +40,11 @@ class TextKind(BaseModel):
         vocabulary: the most tokens the tokenizer may learn.
         max_tokens: longer texts are cut; None until measured: the 99th percentile of the training texts, at most 256.
         augmentation: how far training texts are varied: a tenth of the tokens, times this, are hidden.
-        tokenizer: the tokenizer as JSON (kept in a file of its own in the model folder); None until measured.
+        tokenizer: the tokenizer as JSON (kept in a file of its own in the model folder); None until measured. That of
+            a pretrained model adds its special tokens, and cuts to max_tokens around them.
+        padding: the token behind a text's end.
+        hidden: the token that stands for a hidden one.
+        never_hidden: tokens that are never hidden (a pretrained model's special ones).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +54,9 @@ class TextKind(BaseModel):
     max_tokens: int | None = Field(default=None, ge=1)
     augmentation: float = Field(default=1.0, ge=0.0)
     tokenizer: str | None = Field(default=None, exclude=True, repr=False)
+    padding: int = Field(default=PAD, ge=0)
+    hidden: int = Field(default=MASK, ge=0)
+    never_hidden: tuple[int, ...] = ()
 
     def measure(self, cells: Sequence[Cell]) -> TextKind:
         """Train the tokenizer on the cells and choose the length."""
@@ -81,6 +88,12 @@ class TextKind(BaseModel):
             raise BadCell("blank text")
         return text
 
+    def length(self, array: str) -> int:
+        """Tokens."""
+        assert self.max_tokens is not None and self.tokenizer is not None
+        encoded = _tokenizer(self.tokenizer).encode(array[: CHARACTERS * self.max_tokens])
+        return max(1, min(len(encoded.ids), self.max_tokens))
+
     def collate(self, arrays: Sequence[str]) -> Inputs:
         """(row, token) int64 token numbers; mask; span (row, token, 2) character offsets."""
         import torch
@@ -89,7 +102,7 @@ class TextKind(BaseModel):
         read = CHARACTERS * self.max_tokens  # a million words are not tokenized for the sake of the first 256
         encoded = _tokenizer(self.tokenizer).encode_batch([text[:read] for text in arrays])
         lengths = [max(1, min(len(e.ids), self.max_tokens)) for e in encoded]
-        values = np.full((len(arrays), max(lengths)), PAD, dtype=np.int64)
+        values = np.full((len(arrays), max(lengths)), self.padding, dtype=np.int64)
         span = np.zeros((len(arrays), max(lengths), 2), dtype=np.float32)
         for row, (one, length) in enumerate(zip(encoded, lengths, strict=True)):
             if one.ids:
@@ -111,8 +124,10 @@ class TextKind(BaseModel):
 
         if share == 0.0:
             return inputs
-        hidden = torch.from_numpy(draws.uniform(purpose, inputs.values.shape[1]) < share)
-        return Inputs(torch.where(hidden, MASK, inputs.values), inputs.mask, inputs.span)
+        chosen = torch.from_numpy(draws.uniform(purpose, inputs.values.shape[1]) < share)
+        if self.never_hidden:
+            chosen &= ~torch.isin(inputs.values, torch.tensor(self.never_hidden))
+        return Inputs(torch.where(chosen, self.hidden, inputs.values), inputs.mask, inputs.span)
 
     def show(self, array: str) -> Html:
         """The text, escaped, at most 600 characters of it."""

@@ -1,0 +1,97 @@
+"""What stands in a table for each row of a modality: one cell, a list of cells, or nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from sensorium.data.kinds import TableKind, TextKind
+from sensorium.data.kinds.base import Cell
+from sensorium.data.schema import Modality
+from sensorium.data.table import Table
+
+MOST_LISTED = 16
+SUBTITLES = (".srt", ".vtt")
+RowCells = tuple[Cell, ...]
+
+
+def row_cells(table: Table, modality: Modality) -> list[RowCells]:
+    """Each row's cells of a modality, none where blank: paths from the table's folder for media named in it.
+
+    A list in a cell (of Parquet, JSONL or Python, a string with the modality's separator) gives several, at most 16;
+    the subtitles of a video are the `Path` of the file beside it.
+    """
+    if isinstance(modality.kind, TableKind):
+        return [(cell,) for cell in zip(*(column.to_list() for column in table_columns(table, modality)), strict=True)]
+    rows = [_split(value, modality.separator)[:MOST_LISTED] for value in table.frame[modality.columns[0]].to_list()]
+    if modality.part == "text":
+        return [tuple(file for cell in cells if isinstance(cell, str)
+                      for file in subtitle_files(Path(_located(cell, table.root)))) for cells in rows]
+    if isinstance(modality.kind, TextKind):
+        return rows
+    return [tuple(_located(cell, table.root) for cell in cells) for cells in rows]
+
+
+def subtitle_files(video: Path) -> list[Path]:
+    """The subtitles beside a video: the first of its name ending in .srt or .vtt."""
+    return [file for ending in SUBTITLES if (file := video.with_suffix(ending)).is_file()][:1]
+
+
+def num_cut_lists(table: Table, modality: Modality) -> int:
+    """Rows that list more cells than are read."""
+    if isinstance(modality.kind, TableKind):
+        return 0
+    column = table.frame[modality.columns[0]]
+    if not modality.separator and column.dtype == pl.String:
+        return 0
+    return sum(len(_split(value, modality.separator)) > MOST_LISTED for value in column.to_list())
+
+
+def table_columns(table: Table, modality: Modality) -> list[pl.Series]:
+    """The modality's columns; empty ones where the table lacks them."""
+    return [table.frame[name] if name in table.frame.columns else pl.Series(name, [None] * len(table), dtype=pl.String)
+            for name in modality.columns]
+
+
+def _split(value: Any, separator: str) -> RowCells:
+    """The cells that a value holds."""
+    if isinstance(value, str) and separator:
+        parts: Sequence[Any] = _from_json(value) if separator == "json" else value.split(separator)
+    elif isinstance(value, list) or (isinstance(value, np.ndarray) and value.dtype == object):
+        parts = list(value)
+    else:
+        parts = [value]
+    return tuple(part for part in parts if not is_blank(part))
+
+
+def _from_json(value: str) -> list[Any]:
+    """The items of a list in brackets; a string that is none is one item."""
+    try:
+        items = json.loads(value)
+    except ValueError:
+        return [value]
+    return items if isinstance(items, list) else [value]
+
+
+def is_blank(value: Any) -> bool:
+    """Whether a media or text cell is missing: None, NaN or blank; the word NA is a text."""
+    return value is None or (isinstance(value, str) and not value.strip()) or (
+        isinstance(value, float) and math.isnan(value))
+
+
+def _located(value: Any, root: Path) -> Any:
+    """A path from the table's folder; one written on Windows is read too where there is no file of that very name."""
+    if not isinstance(value, str | Path):
+        return value
+    text = str(value).strip().removeprefix("file://")
+    path = str(root / text)
+    if "\\" in text and not os.path.lexists(path):
+        return str(root / text.replace("\\", "/"))
+    return path
