@@ -97,6 +97,7 @@ def existing_file(cell: Any) -> Path:
     try:
         if not path.is_file():
             raise BadCell("is a folder, not a file" if path.is_dir()
+                          else "is a device or a pipe, not a file" if path.exists()
                           else "a link to no file" if path.is_symlink() else f"no such file in {str(path.parent)!r}")
         if path.stat().st_size == 0:
             raise BadCell("empty file (0 bytes)")

@@ -1,0 +1,337 @@
+"""Decoding in guarded processes: a cell that crashes, hangs or swallows memory costs itself and nothing else."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import numpy as np
+
+from sensorium.data.kinds.base import Array, Cell, Kind, first_line
+from sensorium.data.limits import (
+    MEMORY_BYTES,
+    SECONDS,
+    allowed_seconds,
+    is_overdue,
+    is_overtime,
+    limit_memory,
+    memory_in_use,
+    retire_from_terminal,
+    start_clock,
+    stop_clock,
+)
+from sensorium.errors import BadCell
+
+CHUNK = 64
+CHUNK_BYTES = 8 << 20
+CHUNKS_AHEAD = 4
+IDLE_SECONDS = 30.0
+SEND_SECONDS, SEND_BYTES = 0.02, 1 << 18
+MOST_FALSE_STARTS = 3
+MARKED = sys.platform != "win32"  # elsewhere every result is sent at once, which is slower and says as much
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "MALLOC_ARENA_MAX": "2",
+               "ARROW_DEFAULT_MEMORY_POOL": "system", "PYTHONWARNINGS": "ignore", "PYTHONSAFEPATH": "1"}
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A cell that could not be decoded.
+
+    Args:
+        reason: why, in words for the user.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What a worker needs to know before its first cell of a call."""
+
+    kind: Kind
+    seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """Not a bad cell but a mistake in a program: the caller hears of it."""
+
+    error: str
+
+
+@dataclass(frozen=True, order=True)
+class _Job:
+    """Cells `first` … `stop − 1`; `again` where a process has already crashed over the only one."""
+
+    first: int
+    stop: int
+    again: bool = False
+
+
+def decode_one(kind: Kind, source: Cell, memory_bytes: int = MEMORY_BYTES) -> Array | Refused:
+    """One cell in this process: its array, or why there is none."""
+    try:
+        return kind.decode(source)
+    except (BadCell, MemoryError) as error:
+        if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+            return Refused(f"needs more than {memory_bytes >> 20} MB of memory to decode")
+        return Refused(str(error))
+    except AssertionError:
+        raise
+    except Exception as error:  # whatever a hostile file makes a decoder raise: no other cell suffers for it
+        return Refused(f"the decoder failed ({type(error).__name__}: {first_line(error)})")
+
+
+def decode_guarded(
+    kind: Kind, sources: Sequence[Cell], workers: int, *, seconds: float = SECONDS, memory_bytes: int = MEMORY_BYTES,
+) -> Iterator[Array | Refused]:
+    """Decode cells in worker processes, results in the order of the sources.
+
+    The processes import no torch and never run the caller's script again. Each cell has a limit of processor time,
+    and each process one of memory; a process that a cell has ended is replaced, the cell refused with the reason. A
+    crash counts only when it happens twice. Idle processes are used again by the next call, and end after 30 s.
+
+    Args:
+        kind: a measured kind.
+        sources: absolute paths, or anything that pickles.
+        workers: processes, at least 1.
+        seconds: see `allowed_seconds`.
+        memory_bytes: above what the imported decoders take.
+
+    Raises:
+        RuntimeError: no process can be started, or the kind itself is broken.
+    """
+    assert workers >= 1
+    pool = _Crew(_Settings(kind, seconds, memory_bytes), sources, workers)
+    try:
+        yield from pool.results()
+    finally:
+        pool.dismiss()
+
+
+class _Crew:
+    """The workers of one call, and what each still has to do."""
+
+    def __init__(self, settings: _Settings, sources: Sequence[Cell], size: int) -> None:
+        self.settings = settings
+        self.sources = sources
+        self.size = size
+        self.jobs = _jobs(sources, size)
+        self.free: list[_Worker] = []
+        self.busy: dict[Connection, _Worker] = {}
+        self.done: dict[int, Array | Refused] = {}
+        self.false_starts = 0
+
+    def results(self) -> Iterator[Array | Refused]:
+        """Every cell's result, in order."""
+        upcoming = 0
+        while upcoming < len(self.sources):
+            self._hand_out(upcoming + CHUNKS_AHEAD * self.size * CHUNK)
+            for connection in wait(list(self.busy)):
+                self._take(self.busy[connection])  # type: ignore[index]
+            while upcoming in self.done:
+                yield self.done.pop(upcoming)
+                upcoming += 1
+
+    def _hand_out(self, horizon: int) -> None:
+        """Give the next jobs to whoever is free, no further ahead than the horizon."""
+        while self.jobs and self.jobs[0].first < horizon and len(self.busy) < self.size:
+            worker = self.free.pop() if self.free else _Worker.hired()
+            job = heapq.heappop(self.jobs)
+            self.busy[worker.connection] = worker
+            try:
+                worker.give(self.settings, job, self.sources)
+            except OSError:  # it ended while it was idle
+                self._bury(worker)
+
+    def _take(self, worker: _Worker) -> None:
+        """What a worker has sent."""
+        try:
+            message = worker.connection.recv()
+        except (EOFError, OSError):
+            self._bury(worker)
+            return
+        if isinstance(message, _Fault):
+            raise RuntimeError(f"decoding {self.settings.kind.name} cells failed: {message.error}")
+        for result in message:
+            self.done[worker.taken] = result
+            worker.taken += 1
+        if worker.taken == worker.job.stop:
+            worker.num_started()
+            self.free.append(self.busy.pop(worker.connection))
+
+    def _bury(self, worker: _Worker) -> None:
+        """A worker is dead: the cell it was at is to blame, the others are somebody else's job."""
+        del self.busy[worker.connection]
+        started, code = worker.num_started(), worker.end()
+        job, taken = worker.job, worker.taken
+        if started == 0:
+            heapq.heappush(self.jobs, job)
+            self.false_starts += code != 0
+            if self.false_starts > MOST_FALSE_STARTS:
+                raise RuntimeError(f"decoding processes end as soon as they are started (exit code {code})")
+            return
+        culprit = job.first + started - 1
+        if culprit >= taken:
+            again = job.again or is_overtime(code)
+            if again:
+                self.done[culprit] = Refused(self._verdict(culprit, code))
+            else:
+                heapq.heappush(self.jobs, _Job(culprit, culprit + 1, True))
+        for first, stop in ((taken, culprit), (max(culprit + 1, taken), job.stop)):
+            if first < stop:
+                heapq.heappush(self.jobs, _Job(first, stop))
+
+    def _verdict(self, culprit: int, code: int | None) -> str:
+        """Why a cell's process ended."""
+        if is_overtime(code) or is_overdue(code):
+            return f"took more than {allowed_seconds(self.sources[culprit], self.settings.seconds):g} s to decode"
+        return f"the decoder crashed ({'signal' if code is not None and code < 0 else 'exit code'} {abs(code or 0)})"
+
+    def dismiss(self) -> None:
+        """Whoever is free waits for the next call; whoever is still at work is ended."""
+        for worker in self.busy.values():
+            worker.end(at_once=True)
+        with _LOCK:
+            _IDLE.setdefault(os.getpid(), []).extend(self.free)
+            surplus = _IDLE[os.getpid()][: -self.size]
+            del _IDLE[os.getpid()][: -self.size]
+        for worker in surplus:
+            worker.end()
+
+
+class _Worker:
+    """One decoding process and the pipes to it: orders and results, and a mark for every cell it starts with."""
+
+    def __init__(self) -> None:
+        from loky.backend import get_context  # unlike multiprocessing, never runs the caller's script again
+
+        context: Any = get_context("loky")
+        self.connection, theirs = context.Pipe()
+        self.marks, their_marks = context.Pipe(duplex=False)
+        self.process = context.Process(target=_serve, args=(theirs, their_marks), daemon=True, env=ENVIRONMENT)
+        self.process.start()
+        theirs.close()
+        their_marks.close()
+        if MARKED:
+            os.set_blocking(self.marks.fileno(), False)
+        self.settings: _Settings | None = None
+        self.job = _Job(0, 0)
+        self.taken = 0
+
+    @staticmethod
+    def hired() -> _Worker:
+        """An idle worker of an earlier call, or a new one."""
+        with _LOCK:
+            for pid in [pid for pid in _IDLE if pid != os.getpid()]:
+                del _IDLE[pid]  # a forked process leaves its parent's workers alone
+            waiting = _IDLE.get(os.getpid(), [])
+            while waiting:
+                worker = waiting.pop()
+                if worker.process.is_alive():
+                    return worker
+                worker.end()
+        return _Worker()
+
+    def give(self, settings: _Settings, job: _Job, sources: Sequence[Cell]) -> None:
+        """A job, and what the worker has to know for it."""
+        self.job, self.taken = job, job.first
+        self.connection.send_bytes(pickle.dumps(
+            (settings if self.settings is not settings else None, list(sources[job.first : job.stop])), protocol=5))
+        self.settings = settings
+
+    def num_started(self) -> int:
+        """How many cells of the job the worker has started with, to be asked once a job."""
+        if not MARKED:
+            return self.taken - self.job.first + 1
+        try:
+            return len(os.read(self.marks.fileno(), 1 << 16))
+        except BlockingIOError:
+            return 0
+
+    def end(self, *, at_once: bool = False) -> int | None:
+        """End the process, if it has not ended by itself. Returns its exit code."""
+        if at_once:
+            self.process.terminate()
+        self.connection.close()
+        self.marks.close()
+        self.process.join(timeout=1.0)
+        if self.process.is_alive():
+            self.process.terminate()
+            self.process.join()
+        code: int | None = self.process.exitcode
+        return code
+
+
+_IDLE: dict[int, list[_Worker]] = {}
+_LOCK = threading.Lock()
+
+
+def _jobs(sources: Sequence[Cell], workers: int) -> list[_Job]:
+    """Some cells each: few enough that all workers have work, and not too many bytes."""
+    most = max(1, min(CHUNK, -(-len(sources) // (4 * workers))))
+    jobs: list[_Job] = []
+    first, size = 0, 0
+    for number, source in enumerate(sources):
+        length = len(source) if isinstance(source, bytes) else 0
+        if number > first and (number - first == most or size + length > CHUNK_BYTES):
+            jobs.append(_Job(first, number))
+            first, size = number, 0
+        size += length
+    return [*jobs, _Job(first, len(sources))] if len(sources) else []
+
+
+def _serve(connection: Connection, marks: Connection) -> None:
+    """A worker's life: jobs until nobody is there any more, or none has come for a while."""
+    retire_from_terminal()
+    settings: _Settings | None = None
+    before = 0
+    try:
+        while connection.poll(IDLE_SECONDS):
+            given, sources = pickle.loads(connection.recv_bytes())
+            if given is not None:
+                settings = given
+                before = limit_memory(settings.kind.name, settings.memory_bytes)
+            assert settings is not None
+            for results in _decoded(settings, sources, marks):
+                connection.send_bytes(pickle.dumps(results, protocol=5))
+            if before and memory_in_use() > before + settings.memory_bytes // 8:
+                return  # cells have left too much behind: somebody fresh shall go on
+    except (EOFError, OSError, KeyboardInterrupt):
+        return
+    except MemoryError:
+        os._exit(1)
+    except Exception as error:
+        connection.send_bytes(pickle.dumps(_Fault(f"{type(error).__name__}: {first_line(error)}")))
+
+
+def _decoded(
+    settings: _Settings, sources: Sequence[Cell], marks: Connection,
+) -> Iterator[list[Array | Refused]]:
+    """The results of a job, a few at a time: what has taken long or is large is sent at once."""
+    results: list[Array | Refused] = []
+    sent, size = time.monotonic(), 0
+    mark = marks.fileno()
+    for source in sources:
+        if MARKED:
+            os.write(mark, b".")
+        start_clock(allowed_seconds(source, settings.seconds))
+        result = decode_one(settings.kind, source, settings.memory_bytes)
+        results.append(result)
+        size += result.nbytes if isinstance(result, np.ndarray) else SEND_BYTES // CHUNK
+        if size >= SEND_BYTES or time.monotonic() - sent >= SEND_SECONDS or not MARKED:
+            stop_clock()
+            yield results
+            results, sent, size = [], time.monotonic(), 0
+    stop_clock()
+    if results:
+        yield results
