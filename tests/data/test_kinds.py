@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from films import film, moving_square
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sensorium.data.kinds import KINDS, AudioKind, ImageKind, Kind, TableColumn, TableKind, TextKind
+from sensorium.data.kinds import (
+    KINDS,
+    AudioKind,
+    ImageKind,
+    Kind,
+    PointsKind,
+    SeriesKind,
+    TableColumn,
+    TableKind,
+    TextKind,
+    VideoKind,
+)
 from sensorium.errors import BadCell
 from sensorium.keyed import Draws
 
@@ -38,17 +51,44 @@ def _tone(seconds: float, rate: int = 8000, pitch: float = 440.0) -> np.ndarray:
     return 0.5 * np.sin(2 * np.pi * pitch * np.arange(round(seconds * rate)) / rate)
 
 
+def _npy(array: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _csv(seconds: Any, *channels: Any) -> bytes:
+    lines = [f"{t:.6f},{','.join('' if np.isnan(v) else f'{v:.6f}' for v in values)}"
+             for t, *values in zip(seconds, *channels, strict=True)]
+    return "\n".join(["time,speed,<b>turn</b>", *lines]).encode()
+
+
+def _cloud(count: int, seed: int = 0) -> np.ndarray:
+    values = np.random.default_rng(seed).normal(size=(count, 4)) + (20.0, 1.0, 0.0, 5.0)
+    return np.array(list(map(tuple, values)), dtype=[("x", "f4"), ("y", "f4"), ("doppler", "f4"), ("<b>power", "f4")])
+
+
+_SECONDS = np.arange(60) / 10
+_GAP = np.where((_SECONDS > 2) & (_SECONDS < 3), np.nan, np.cos(_SECONDS))
 CELLS: Raw = {
     "text": ["a <b>dry</b> cough", "né à Paris", "今天天气很好", "x", "one two three four five six seven eight " * 3],
     "image": [_png((14, 10)), _png((10, 14), seed=1), _png((1, 1), seed=2), _png((30, 8), seed=3),
               _png((9, 9), seed=4)],
     "audio": [_wav(_tone(0.1)), _wav(_tone(0.3, pitch=700)), _wav(_tone(0.05)), _wav(_tone(0.2, 16000), 16000),
               _wav(np.zeros(300))],
+    "video": [film(moving_square(9)), film(moving_square(5)[:, :, ::-1], container="webm", codec="libvpx-vp9"),
+              moving_square(1), (moving_square(16), 20.0), film(moving_square(7, (32, 24)), rate=5.0)],
+    "series": [_csv(_SECONDS, np.sin(_SECONDS), _GAP), _csv(_SECONDS[:3], _GAP[:3], _GAP[:3]),
+               _csv(_SECONDS[:1], [2.0], [np.nan]), {"time": _SECONDS[::2], "speed": _SECONDS[::2]},
+               _csv(_SECONDS[:40][::-1], _GAP[:40], _SECONDS[:40])],
+    "points": [_npy(_cloud(12)), _npy(_cloud(30, seed=1)), _npy(_cloud(0)), _npy(_cloud(1)),
+               b"x,y,doppler,<b>power\n1,2,3,4\n5,6,nan,8\n9,10,11,12\n"],
     "table": [("1.5", "<i>red</i>", "2020-01-02"), ("2", "blue", ""), ("", "red", "2021-05-06"),
               (None, "blue", "2020-01-02"), ("7", "NA", "NA")],
 }
 UNMEASURED: dict[str, Any] = {
-    "text": TextKind(vocabulary=400), "image": ImageKind(), "audio": AudioKind(), "table": TableKind(columns=(
+    "text": TextKind(vocabulary=400), "image": ImageKind(), "audio": AudioKind(), "video": VideoKind(),
+    "series": SeriesKind(), "points": PointsKind(turn=20.0), "table": TableKind(columns=(
         TableColumn(name="n<1>", type="number"), TableColumn(name="c", type="category"),
         TableColumn(name="d", type="date"))),
 }
@@ -59,6 +99,20 @@ ROWS = np.array([4, 17, 9, 100, 2])
 
 def _arrays(name: str) -> list[Any]:
     return [MEASURED[name].decode(cell) for cell in CELLS[name]]
+
+
+def _same(first: Any, other: Any) -> bool:
+    """Whether two decoded cells are equal; a missing value equals another one."""
+    if is_dataclass(first):
+        return all(_same(getattr(first, field.name), getattr(other, field.name)) for field in fields(first))
+    if isinstance(first, np.ndarray):
+        return first.dtype == other.dtype and np.array_equal(first, other, equal_nan=first.dtype.kind == "f")
+    return bool(first == other)
+
+
+def _over_values(mask: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The mask (row, position) with as many axes as the values."""
+    return mask.reshape(*mask.shape, *[1] * (values.ndim - 2))
 
 
 def test_every_kind_is_tested_here() -> None:
@@ -73,23 +127,30 @@ class TestContract:
 
     def test_decode_is_deterministic_and_measured_settings_are_kept(self, name: str) -> None:
         for first, again in zip(_arrays(name), _arrays(name), strict=True):
-            assert np.array_equal(first, again, equal_nan=not isinstance(first, str))
+            assert _same(first, again)
         assert MEASURED[name].measure(CELLS[name]) == MEASURED[name]
         assert UNMEASURED[name].measure([]) is not None
 
     def test_shapes_types_and_masks(self, name: str) -> None:
         inputs = MEASURED[name].collate(_arrays(name))
         assert len(inputs) == 5 and inputs.values.dtype == {
-            "text": torch.int64, "image": torch.uint8, "audio": torch.float32, "table": torch.float32}[name]
+            "text": torch.int64, "image": torch.uint8, "video": torch.uint8}.get(name, torch.float32)
+        assert inputs.values.ndim == {"image": 4, "video": 5, "series": 3, "points": 3}.get(name, 2)
         if inputs.mask is not None:
             assert inputs.mask.dtype == torch.bool and inputs.mask.shape == inputs.values.shape[:2]
-            assert inputs.mask.any(dim=1).all()
+            assert inputs.mask.any(dim=1).tolist() == [name != "points" or row != 2 for row in range(5)]
             assert (inputs.values[~inputs.mask] == 0).all()
         if inputs.span is not None:
             assert inputs.span.shape == (*inputs.values.shape[:2], 2)
         assert inputs.values.float().isfinite().all()
         moved = inputs.to(torch.device("cpu"))
+        assert (moved.span is None) == (inputs.span is None)
         assert torch.equal(moved.values, inputs.values)
+
+    def test_length_counts_what_collate_pads(self, name: str) -> None:
+        for array in _arrays(name):
+            padded = name not in ("image", "table")
+            assert MEASURED[name].length(array) == (MEASURED[name].collate([array]).values.shape[1] if padded else 1)
 
     def test_a_row_alone_is_the_row_in_a_batch_without_its_padding(self, name: str) -> None:
         arrays = _arrays(name)
@@ -107,9 +168,10 @@ class TestContract:
         untouched = kind.corrupt(inputs, 0.0, draws)
         assert torch.equal(untouched.values, inputs.values)
         turned = kind.collate(_arrays(name)[::-1])
-        if name in ("text", "table", "image"):  # nothing of the input is left: another input gives the same
+        if name != "audio":  # nothing of the input is left: another input gives the same
             swapped = [kind.corrupt(given, 1.0, draws) for given in (inputs, turned)]
-            seen = [given.values if mask is None else torch.where(mask & other, given.values, 0)
+            seen = [given.values if mask is None else torch.where(_over_values(mask & other, given.values),
+                                                                  given.values, 0)
                     for given, mask, other in zip(swapped, (inputs.mask, turned.mask), (turned.mask, inputs.mask),
                                                   strict=True)]
             assert torch.equal(*seen)
@@ -159,7 +221,7 @@ class TestContract:
             again = again.model_copy(update={"tokenizer": kept.tokenizer})
         assert again == kept
         for cell in CELLS[name]:
-            assert np.array_equal(again.decode(cell), kept.decode(cell), equal_nan=name != "text")
+            assert _same(again.decode(cell), kept.decode(cell))
 
     def test_unknown_settings_are_refused(self, name: str) -> None:
         with pytest.raises(ValueError, match="colour"):
@@ -170,11 +232,14 @@ class TestContract:
         st.binary(max_size=200), st.text(max_size=60), st.integers(), st.floats(), st.none(), st.just([]), st.just({}),
         st.just(object()), st.tuples(st.text(max_size=9), st.binary(max_size=9), st.floats()),
         st.integers(0, 60).map(lambda n: CELLS["image"][0][:n] + b"\xff" * 40),
-        st.integers(0, 60).map(lambda n: CELLS["audio"][0][:n] + b"\xff" * 40)))
+        st.integers(0, 60).map(lambda n: CELLS["audio"][0][:n] + b"\xff" * 40),
+        st.integers(0, 1200).map(lambda n: CELLS["video"][0][:n] + b"\xff" * 40),
+        st.integers(0, 250).map(lambda n: CELLS["points"][0][:n] + b"\xff" * 40),
+        st.integers(0, 250).map(lambda n: CELLS["series"][0][:n] + b",,\n\xff\x00\"" * 20)))
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
     def test_garbage_raises_bad_cell_and_nothing_else(self, name: str, garbage: Any) -> None:
-        if name == "audio" and isinstance(garbage, tuple):
-            garbage = (np.full(3, np.clip(garbage[2], -9, 9)), 8000)
+        if name in ("audio", "series") and isinstance(garbage, tuple):
+            garbage = (np.full((3, 1 + (name == "series")), np.clip(garbage[2], -9, 9)), 8000)
         try:
             array = MEASURED[name].decode(garbage)
         except BadCell:

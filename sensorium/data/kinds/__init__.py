@@ -1,4 +1,4 @@
-"""The kinds of modality: text, image, audio, table."""
+"""The kinds of modality: text, image, audio, video, series, points, table."""
 
 from typing import Annotated
 
@@ -7,13 +7,18 @@ from pydantic import Field
 from sensorium.data.kinds.audio import AudioKind
 from sensorium.data.kinds.base import Html, Inputs, Kind
 from sensorium.data.kinds.image import ImageKind
+from sensorium.data.kinds.points import PointsKind
+from sensorium.data.kinds.series import Recording, SeriesKind
 from sensorium.data.kinds.table import TableColumn, TableKind
 from sensorium.data.kinds.text import TextKind
+from sensorium.data.kinds.video import Clip, VideoKind
 
-AnyKind = Annotated[TextKind | ImageKind | AudioKind | TableKind, Field(discriminator="kind")]
-KINDS: dict[str, type[TextKind | ImageKind | AudioKind | TableKind]] = {
-    "text": TextKind, "image": ImageKind, "audio": AudioKind, "table": TableKind,
+OneKind = TextKind | ImageKind | AudioKind | VideoKind | SeriesKind | PointsKind | TableKind
+AnyKind = Annotated[OneKind, Field(discriminator="kind")]
+KINDS: dict[str, type[OneKind]] = {
+    "text": TextKind, "image": ImageKind, "audio": AudioKind, "video": VideoKind, "series": SeriesKind,
+    "points": PointsKind, "table": TableKind,
 }
 
-__all__ = ["KINDS", "AnyKind", "AudioKind", "Html", "ImageKind", "Inputs", "Kind", "TableColumn", "TableKind",
-           "TextKind"]
+__all__ = ["KINDS", "AnyKind", "AudioKind", "Clip", "Html", "ImageKind", "Inputs", "Kind", "PointsKind", "Recording",
+           "SeriesKind", "TableColumn", "TableKind", "TextKind", "VideoKind"]

@@ -1,4 +1,4 @@
-"""Sound: files, bytes or (waveform, rate) pairs → mono float waveforms of one rate."""
+"""Sound: files, sound tracks of videos, bytes or (waveform, rate) pairs → mono float waveforms of one rate."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.data.kinds.base import Cell, Html, Inputs, existing_file, first_line
+from sensorium.data.media import is_container, track_header, track_samples
 from sensorium.data.mel import mel_filters
 from sensorium.errors import BadCell
 
@@ -25,10 +26,11 @@ DESCRIBED_FRAMES = 24
 FILTER_TAPS, FILTER_WAVES = 32, 4
 DESCRIBED_BANDS = 32
 MOST_CHANNELS = 8
+UNKNOWN_SECONDS = 10.0
 
 
 class AudioKind(BaseModel):
-    """Mono sound of one sampling rate.
+    """Mono sound of one sampling rate. Files are read by libsndfile; what it cannot read (mp4, m4a, webm …) by PyAV.
 
     Args:
         rate: samples per second; None until measured: the median of the training files, at most 16,000.
@@ -246,6 +248,11 @@ def _header(cell: Cell) -> tuple[int, int]:
         info = soundfile.info(io.BytesIO(cell) if isinstance(cell, bytes) else str(existing_file(cell)))
     except BadCell:
         raise
+    except soundfile.LibsndfileError as error:
+        if is_container(cell):
+            rate, seconds = track_header(cell)
+            return rate, round((seconds or UNKNOWN_SECONDS) * rate)
+        raise BadCell(f"broken sound ({first_line(error)})") from error
     except Exception as error:
         raise BadCell(f"broken sound ({first_line(error)})") from error
     if info.samplerate <= 0 or info.frames <= 0:
@@ -279,5 +286,9 @@ def _samples(cell: Cell, max_seconds: float) -> tuple[npt.NDArray[Any], int]:
             return file.read(min(wanted, max(file.frames, 0)), dtype="float32", always_2d=False), file.samplerate
     except BadCell:
         raise
+    except soundfile.LibsndfileError as error:
+        if is_container(cell):
+            return track_samples(cell, max_seconds)
+        raise BadCell(f"broken sound ({first_line(error)})") from error
     except Exception as error:  # libsndfile raises its own errors, RuntimeError and OSError on broken files
         raise BadCell(f"broken sound ({first_line(error)})") from error

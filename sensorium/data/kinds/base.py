@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 Html = str
 Cell = Any
-"""A cell as it stands in a table: a path or bytes for media, a string, or a tuple of values for a table."""
+"""A cell as it stands in a table: a path, bytes or arrays for media, a string, or a tuple of values for a table."""
 Array = Any
-"""A decoded cell: a numpy array, or a string for text."""
+"""A decoded cell: a numpy array, a string for text, a `Clip` for video, a `Recording` for series."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,20 @@ class Inputs:
     """What an encoder reads: the present rows of one modality, padded.
 
     Args:
-        values: (row, …) the kind's tensor: uint8 or float pictures (row, channel, height, width_px) in 0…255,
-            waveforms (row, sample) in −1…1, token numbers (row, token), table values (row, column).
-        mask: (row, position) bool, True = real; None where every value is real (pictures).
-        span: (row, position, 2) where each position is, where the kind knows it (text: character offsets).
+        values: (row, …) the kind's tensor.
+            image: uint8 or float (row, channel, height, width_px) in 0…255.
+            audio: float (row, sample) in −1…1.
+            text: int64 (row, token) token numbers.
+            table: float (row, column) standardised numbers and category codes.
+            video: uint8 or float (row, frame, channel, height, width_px) in 0…255.
+            series: float (row, step, 2·channel): first the standardised readings, 0 where there is none; then 1.0
+            where there is one, else 0.0.
+            points: float (row, point, 3 + feature): x y z, centred and scaled (z = 0 in two dimensions), then
+            standardised features.
+        mask: (row, position) bool, True = real; None where every value is real (pictures). Positions are samples,
+            tokens, columns, frames, steps or points. A row of points may have none: an empty cloud is present.
+        span: (row, position, 2) where each position is, where the kind knows it: text: character offsets; video and
+            series: seconds.
     """
 
     values: Tensor

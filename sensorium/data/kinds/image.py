@@ -120,19 +120,19 @@ class ImageKind(BaseModel):
             return inputs
         import torch
 
-        pictures = _moved(inputs.values.float(), draws, self.augmentation, flip=self.flip)
+        pictures = moved(inputs.values.float(), draws, self.augmentation, flip=self.flip)
         light = torch.from_numpy(draws.uniform("image/light", 3, low=-1.0, high=1.0)).float()[:, :, None, None, None]
         amount = min(self.augmentation, 3.0)
         means = pictures.mean(dim=(1, 2, 3), keepdim=True)
         pictures = means.lerp(pictures, torch.exp2(0.3 * amount * light[:, 0])).add_(25.0 * amount * light[:, 1])
-        pictures.addcmul_(_noise(draws, pictures.shape[1:]), 40.0 * amount * light[:, 2].abs())
+        pictures.addcmul_(uniform_noise(draws, pictures.shape[1:]), 40.0 * amount * light[:, 2].abs())
         return Inputs(pictures.clamp_(0.0, 255.0), inputs.mask, inputs.span)
 
     def corrupt(self, inputs: Inputs, severity: float, draws: Draws) -> Inputs:
         """(1 − severity) · picture + severity · uniform noise over the whole range; float unless untouched."""
         if severity == 0:
             return inputs
-        noise = 127.5 + 127.5 * _noise(draws, inputs.values.shape[1:])
+        noise = 127.5 + 127.5 * uniform_noise(draws, inputs.values.shape[1:])
         return Inputs((1.0 - severity) * inputs.values.float() + severity * noise, inputs.mask, inputs.span)
 
     def show(self, array: Pixels) -> Html:
@@ -190,17 +190,21 @@ def _not_too_long(picture: Image) -> Image:
     return picture.crop((left, top, left + width, top + height))
 
 
-def _noise(draws: Draws, shape: Sequence[int]) -> Tensor:
+def uniform_noise(draws: Draws, shape: Sequence[int], *, purpose: str = "image/noise") -> Tensor:
     """(row, \\*shape) uniform noise in −1…1; eight 8-bit numbers from every draw, which is quick."""
     import torch
 
     count = math.prod(shape)
-    bits = draws.bits("image/noise", -(-count // 8)).astype("<u8", copy=False).view("<i1")[:, :count]
+    bits = draws.bits(purpose, -(-count // 8)).astype("<u8", copy=False).view("<i1")[:, :count]
     return torch.from_numpy(bits.astype(np.float32)).add_(0.5).div_(127.5).reshape(len(bits), *shape)
 
 
-def _moved(pictures: Tensor, draws: Draws, amount: float, *, flip: bool) -> Tensor:
-    """Every picture turned, zoomed, stretched and shifted by its own draws, bilinear, its border continued."""
+def moved(pictures: Tensor, draws: Draws, amount: float, *, flip: bool) -> Tensor:
+    """Every picture turned, zoomed, stretched and shifted by its own draws, bilinear, its border continued.
+
+    Args:
+        pictures: (row, plane, height, width_px) float; all planes of a row (colours, frames) move alike.
+    """
     import torch
     from torch.nn import functional as F
 

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Sequence
 from datetime import date, time
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.data.kinds.base import Cell, Html, Inputs
 from sensorium.data.notation import is_missing
+from sensorium.data.subtitles import subtitle_text
 from sensorium.errors import BadCell
 
 if TYPE_CHECKING:
@@ -73,7 +75,9 @@ class TextKind(BaseModel):
         return self.model_copy(update={"tokenizer": tokenizer, "max_tokens": self.max_tokens or longest})
 
     def decode(self, cell: Cell) -> str:
-        """The normalised string."""
+        """The normalised string; of a `Path`, what its subtitles say."""
+        if isinstance(cell, Path):
+            cell = subtitle_text(cell)
         if isinstance(cell, bytes):
             try:
                 cell = cell.decode("utf-8")
