@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from sensorium.cli import demo, evaluate, inspect, predict, train
+from sensorium.cli import cache, demo, evaluate, inspect, predict, train
 
 app = typer.Typer(
     name="sensorium", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -19,6 +19,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("demo")(demo.demo)
+app.command("cache")(cache.cache)
 
 
 def main() -> None:
