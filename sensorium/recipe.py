@@ -13,9 +13,12 @@ from sensorium.errors import RecipeError, unknown_name
 FUSION_NAMES = ("attention", "concat")
 ENCODER_NAMES = {
     "text": ("transformer",),
-    "image": ("resnet",),
-    "audio": ("logmel",),
+    "image": ("resnet", "vgg"),
+    "audio": ("logmel", "wavenet"),
     "table": ("features",),
+    "video": ("frames", "r2plus1d"),
+    "series": ("patches", "tcn"),
+    "points": ("pointnet", "point_transformer"),
 }
 
 

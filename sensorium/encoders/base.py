@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Bool, Float
@@ -38,3 +39,36 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, inputs: Inputs) -> Tokens:
         """(row, …) inputs → (row, token, width) tokens."""
+
+    def learning_rates(self) -> dict[str, float]:
+        """Parameter-name prefix → factor of the learning rate; what no prefix names is trained at the rate itself."""
+        return {}
+
+
+class StagedEncoder(Encoder):
+    """An encoder in two stages, features and a projection. Where the features are fixed they can be stored once."""
+
+    @property
+    @abstractmethod
+    def cacheable(self) -> bool:
+        """Whether the features of a cell are always the same: nothing in them is trained or random."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A digest of whatever the features depend on besides the cell; another one where any of it changes."""
+
+    @abstractmethod
+    def save_config(self, folder: Path) -> None:
+        """Write what is needed, beside the weights, to make the encoder again without its source, if anything."""
+
+    @abstractmethod
+    def features(self, inputs: Inputs) -> Tokens:
+        """(row, …) inputs → (row, token, features)."""
+
+    @abstractmethod
+    def project(self, features: Tokens) -> Tokens:
+        """(row, token, features) → (row, token, width)."""
+
+    def forward(self, inputs: Inputs) -> Tokens:
+        """(row, …) inputs → (row, token, width) tokens."""
+        return self.project(self.features(inputs))

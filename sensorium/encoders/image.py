@@ -82,7 +82,7 @@ class ImageResNet(Encoder):
         self.norm = nn.GroupNorm(max(1, stages[-1] // GROUP_CHANNELS), stages[-1])
         self.project = nn.Linear(stages[-1], width)
         self.place = nn.Parameter(0.02 * torch.randn(rows * columns, width))
-        self.register_buffer("span", _boxes(rows, columns), persistent=False)
+        self.register_buffer("span", boxes(rows, columns), persistent=False)
 
     @classmethod
     def build(cls, kind: ImageKind, width: int) -> ImageResNet:
@@ -105,7 +105,7 @@ def _divided(size: int, stride: int) -> int:
     return (size + stride - 1) // stride
 
 
-def _boxes(rows: int, columns: int) -> Float[Tensor, "token 4"]:
+def boxes(rows: int, columns: int) -> Float[Tensor, "token 4"]:
     """(left, top, right, bottom) in 0…1 of every cell, rows of cells from the top."""
     top, left = torch.meshgrid(torch.arange(rows) / rows, torch.arange(columns) / columns, indexing="ij")
     return torch.stack([left, top, left + 1 / columns, top + 1 / rows], dim=-1).flatten(0, 1)
