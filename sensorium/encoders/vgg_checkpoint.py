@@ -105,7 +105,7 @@ def read_checkpoint(path: str | Path) -> tuple[VGGLayout, dict[str, Tensor], tup
         what = "; ".join(faults + ([f"shapes differ: {_some(wrong)}"] if wrong else []))
         held = f"it holds {_some(list(state))}" if not found else f"nearest layout {layout.name}"
         raise RecipeError(f"weights {str(path)!r} are not those of a VGG of torchvision ({held}): {what}")
-    ignored = tuple(name for name in state if not name.startswith("features."))
+    ignored = tuple(sorted(name for name in state if not name.startswith("features.")))
     return layout, {name: state[name].float() for name in expected}, ignored
 
 
