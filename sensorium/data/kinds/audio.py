@@ -17,6 +17,7 @@ from sensorium.data.mel import mel_filters
 from sensorium.errors import BadCell
 
 if TYPE_CHECKING:
+    from soundfile import SoundFile
     from torch import Tensor
 
     from sensorium.keyed import Draws
@@ -26,6 +27,10 @@ DESCRIBED_FRAMES = 24
 FILTER_TAPS, FILTER_WAVES = 32, 4
 DESCRIBED_BANDS = 32
 MOST_CHANNELS = 8
+FORMATS = frozenset({"AIFF", "AU", "CAF", "FLAC", "MP3", "OGG", "RF64", "W64", "WAV", "WAVEX"})
+"""What libsndfile may read; other containers are PyAV's."""
+PIECE = 1 << 18
+MOST_SAMPLES = 1 << 25
 UNKNOWN_SECONDS = 10.0
 
 
@@ -67,7 +72,8 @@ class AudioKind(BaseModel):
         assert self.rate is not None and self.max_seconds is not None
         waveform, rate = _samples(cell, self.max_seconds)
         if waveform.ndim == 2:
-            waveform = waveform.mean(axis=1)
+            with np.errstate(invalid="ignore", over="ignore"):
+                waveform = waveform.mean(axis=1)
         if not np.isfinite(waveform).all():
             raise BadCell("sound with values that are not finite")
         if rate != self.rate:
@@ -252,7 +258,7 @@ def _header(cell: Cell) -> tuple[int, int]:
         if is_container(cell):
             rate, seconds = track_header(cell)
             return rate, round((seconds or UNKNOWN_SECONDS) * rate)
-        raise BadCell(f"broken sound ({first_line(error)})") from error
+        raise BadCell(f"broken sound ({error.error_string.splitlines()[0]})") from error
     except Exception as error:
         raise BadCell(f"broken sound ({first_line(error)})") from error
     if info.samplerate <= 0 or info.frames <= 0:
@@ -282,13 +288,30 @@ def _samples(cell: Cell, max_seconds: float) -> tuple[npt.NDArray[Any], int]:
         if isinstance(cell, tuple):
             return _given(*cell)
         with soundfile.SoundFile(io.BytesIO(cell) if isinstance(cell, bytes) else str(existing_file(cell))) as file:
-            wanted = int(max_seconds * file.samplerate) + 1
-            return file.read(min(wanted, max(file.frames, 0)), dtype="float32", always_2d=False), file.samplerate
+            if file.format not in FORMATS:
+                raise BadCell(f"a sound file of the form {file.format}, which is not read")
+            return _mono(file, int(max_seconds * file.samplerate) + 1), file.samplerate
     except BadCell:
         raise
     except soundfile.LibsndfileError as error:
         if is_container(cell):
             return track_samples(cell, max_seconds)
-        raise BadCell(f"broken sound ({first_line(error)})") from error
+        raise BadCell(f"broken sound ({error.error_string.splitlines()[0]})") from error
     except Exception as error:  # libsndfile raises its own errors, RuntimeError and OSError on broken files
         raise BadCell(f"broken sound ({first_line(error)})") from error
+
+
+def _mono(file: SoundFile, wanted: int) -> Waveform:
+    """(sample,) the mean of the channels, read piece by piece: what a header declares is not yet there."""
+    pieces: list[Waveform] = []
+    count = 0
+    while count < wanted:
+        piece = file.read(min(wanted - count, max(1, PIECE // file.channels)), dtype="float32", always_2d=True)
+        if len(piece) == 0:
+            break
+        with np.errstate(invalid="ignore", over="ignore"):
+            pieces.append(piece.mean(axis=1) if piece.shape[1] > 1 else piece[:, 0])
+        count += len(piece)
+        if count > MOST_SAMPLES:
+            raise BadCell(f"over {MOST_SAMPLES:,} samples in the first seconds of a sound, at {file.samplerate:,} Hz")
+    return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.float32)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.data.kinds.base import Cell, Html, Inputs, existing_file, first_line
+from sensorium.data.quiet import without_warnings
 from sensorium.errors import BadCell
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from sensorium.keyed import Draws
 
 Pixels = npt.NDArray[np.uint8]
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What Pillow may open: no format whose reader starts other programs (EPS) or reads other files."""
+MOST_PIXELS = 89_478_485
+MOST_BYTES = 256 << 20
 DESCRIBED_VALUES = 784
 LONGEST_ASPECT = 20
 
@@ -66,7 +70,8 @@ class ImageKind(BaseModel):
             try:
                 picture = _open(cell)
                 grey = grey and _is_grey(picture)
-                turned = picture.getexif().get(0x0112, 1) >= 5
+                with without_warnings("PIL"):
+                    turned = picture.getexif().get(0x0112, 1) >= 5
             except Exception:  # a cell that cannot be read says so when it is decoded
                 continue
             shapes.append(picture.size if turned else (picture.size[1], picture.size[0]))
@@ -89,11 +94,12 @@ class ImageKind(BaseModel):
         picture = _open(cell)
         mode = "L" if self.channels == 1 else "RGB"
         try:
-            if self.fit == "cover":
-                picture.draft(mode, (self.width, self.height))
-            picture = ImageOps.exif_transpose(picture)
-            picture = fitted(_eight_bit(picture, mode), (self.width, self.height), fit=self.fit, scaled=self.scaled,
-                             resample=self.resample)
+            with without_warnings("PIL"):
+                if self.fit == "cover":
+                    picture.draft(mode, (self.width, self.height))
+                picture = ImageOps.exif_transpose(picture)
+                picture = fitted(_eight_bit(picture, mode), (self.width, self.height), fit=self.fit,
+                                 scaled=self.scaled, resample=self.resample)
         except BadCell:
             raise
         except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, ValueError … on broken files
@@ -235,13 +241,20 @@ def _open(cell: Cell) -> Image:
             if cell.dtype.kind == "f":
                 raise BadCell(f"a picture as an array of {cell.dtype}: expected whole numbers 0…255 (uint8)")
             return Image.fromarray(cell)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(cell if isinstance(cell, bytes) else existing_file(cell).read_bytes()))
+        if not isinstance(cell, bytes):
+            file = existing_file(cell)
+            if file.stat().st_size > MOST_BYTES:
+                raise BadCell(f"a picture of {file.stat().st_size:,} bytes: at most {MOST_BYTES:,} are read")
+            cell = file.read_bytes()
+        with without_warnings("PIL"):
+            picture = Image.open(io.BytesIO(cell), formats=FORMATS)
+        if picture.width * picture.height > MOST_PIXELS:
+            raise BadCell(f"a picture of {picture.width} by {picture.height} pixels: at most {MOST_PIXELS:,} are read")
+        return picture
     except BadCell:
         raise
     except UnidentifiedImageError as error:
-        raise BadCell("not a picture that Pillow can read") from error
+        raise BadCell("not a picture that Pillow can read (as PNG, JPEG, GIF, WebP, BMP, TIFF or PNM)") from error
     except Exception as error:
         raise BadCell(f"broken picture ({first_line(error)})") from error
 
@@ -255,10 +268,13 @@ def _eight_bit(picture: Image, mode: str) -> Image:
     from PIL import Image
 
     if picture.mode == "I" or picture.mode.startswith("I;16") or picture.mode == "F":
-        values = np.asarray(picture, dtype=np.float64)
+        values = np.asarray(picture, dtype=np.float32)
         top = float(values.max(initial=0.0))
+        if not math.isfinite(top):
+            raise BadCell("a picture with values that are not finite")
         scale = 1.0 / 257.0 if top > 255 else (255.0 if picture.mode == "F" and top <= 1.0 else 1.0)
-        picture = Image.fromarray(np.clip(np.rint(values * scale), 0, 255).astype(np.uint8))
+        values = np.multiply(values, np.float32(scale))
+        picture = Image.fromarray(np.clip(np.rint(values, out=values), 0, 255, out=values).astype(np.uint8))
     elif picture.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in picture.info:
         overlay = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", overlay.size, (255, 255, 255, 255)), overlay)
