@@ -188,7 +188,7 @@ def fitted(picture: Image, size: tuple[int, int], *, fit: str, scaled: int | Non
 
 
 def _not_too_long(picture: Image) -> Image:
-    """The middle of a picture over 20 times as long as wide: scaled by its short side, the whole could fill the memory."""
+    """The middle of a picture over 20 times as long as wide: scaled by its short side, it could fill the memory."""
     width, height = (min(own, LONGEST_ASPECT * other) for own, other in (picture.size, picture.size[::-1]))
     if picture.size == (width, height):
         return picture

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from sensorium.keyed import Draws
 
-MOST_FRAMES = 48
 MOST_SECONDS = 10.0
 GREY_CELLS = 8
 GREY_SPREAD = 12
@@ -57,11 +56,13 @@ class VideoKind(BaseModel):
         channels: 1 (all looked at are grey) or 3; None until measured.
         max_side: the longest side that `measure` may choose.
         rate: frames per second; None until measured: the median of the training videos, or less, so that the longest
-            of them has no more than 48 frames.
+            of them has no more than `max_frames`.
         max_seconds: longer videos are cut to their first so many seconds; None until measured: a quarter more than the
             longest of the training sample, at most 10 s.
         augmentation: how far training videos are varied, 0 = not at all.
         flip: whether a mirrored video means the same.
+        max_frames: the most frames that `measure` lets the longest of the training videos have.
+        fit, scaled, resample: how a frame gets its size, as of a picture; set by pretrained models.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,6 +76,10 @@ class VideoKind(BaseModel):
     max_seconds: float | None = Field(default=None, gt=0)
     augmentation: float = Field(default=1.0, ge=0.0)
     flip: bool = False
+    max_frames: int = Field(default=48, ge=1)
+    fit: Literal["cover", "squash", "crop"] = "cover"
+    scaled: int | None = Field(default=None, ge=4)
+    resample: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
 
     def measure(self, cells: Sequence[Cell]) -> VideoKind:
         """Size, rate and length from a sample of cells: the median shape and rate, 1 channel where all are grey."""
@@ -105,7 +110,7 @@ class VideoKind(BaseModel):
             "height": self.height or max(8, round(height * shrink)),
             "width": self.width or max(8, round(width * shrink)),
             "channels": self.channels or (1 if grey else 3),
-            "rate": self.rate or round(min(float(np.median(rates)), MOST_FRAMES / longest), 6),
+            "rate": self.rate or round(min(float(np.median(rates)), self.max_frames / longest), 6),
             "max_seconds": most,
         })
 
@@ -130,7 +135,8 @@ class VideoKind(BaseModel):
 
         assert self.height is not None and self.width is not None and self.channels is not None
         picture = Image.fromarray(pixels).convert("L" if self.channels == 1 else "RGB")
-        picture = fitted(picture, (self.width, self.height), fit="cover", scaled=None, resample="bilinear")
+        picture = fitted(picture, (self.width, self.height), fit=self.fit, scaled=self.scaled,
+                         resample=self.resample)
         return np.array(picture, dtype=np.uint8).reshape(self.height, self.width, self.channels)
 
     def length(self, array: Clip) -> int:
