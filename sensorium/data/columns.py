@@ -157,7 +157,7 @@ def _of_array(array: npt.NDArray[Any]) -> Columns:
 
 def _finite(values: npt.NDArray[Any]) -> Numbers:
     """As double precision, NaN for what is not finite."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         numbers = values.astype(np.float64)
     numbers[~np.isfinite(numbers)] = np.nan
     return numbers
@@ -258,6 +258,9 @@ def _of_text(raw: bytes) -> Columns:
 
     text, separator, header = _text(raw)
     _refuse_large(text.count(separator) + text.count("\n"))
+    width = text.partition("\n")[0].count(separator) + 1
+    if width > MOST_COLUMNS:
+        raise BadCell(f"{width:,} columns: at most {MOST_COLUMNS:,} are read")
     try:
         frame = pl.read_csv(io.BytesIO(text.encode()), separator=separator, has_header=header is not None,
                             infer_schema=False)
