@@ -61,7 +61,8 @@ def seconds(columns: Columns, name: str) -> Numbers:
         if unit is not None:
             return numbers / _UNITS[unit[1]]
         finite = np.abs(numbers[np.isfinite(numbers)])
-        size = float(np.median(finite)) if len(finite) else 0.0
+        with np.errstate(over="ignore"):
+            size = float(np.median(finite)) if len(finite) else 0.0
         return numbers / next((per_second for least, per_second in BY_SIZE if size > least), 1.0)
     if name not in columns.others:
         raise BadCell(f"no time column {name!r}: the columns are {', '.join(map(repr, columns.names[:10]))}")
