@@ -11,7 +11,7 @@ from sensorium.data.columns import Columns
 from sensorium.errors import BadCell, DataError
 
 Numbers = npt.NDArray[np.float64]
-RISING = 0.9
+ONE_WAY = 0.9
 BY_SIZE = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 """Above so many a number that names no unit counts ns, us or ms since 1970."""
 NEAR_ZERO = 10.0
@@ -25,7 +25,7 @@ _NAMED_UNIT = re.compile(rf"(?:^|[_ .\[(])({_UNIT})[\])]?$")
 
 
 def time_column(columns: Columns) -> str:
-    """The column that holds the readings' times: named as one, and rising; "" where there is none.
+    """The column that holds the readings' times: named as one, and rising (or falling); "" where there is none.
 
     Example:
         >>> from sensorium.data.columns import read_columns
@@ -42,7 +42,8 @@ def time_column(columns: Columns) -> str:
         except BadCell:
             continue
         steps = np.diff(times[np.isfinite(times)])
-        if len(steps) == 0 or (float((steps >= 0).mean()) >= RISING and bool((steps > 0).any())):
+        one_way = max((steps >= 0).mean(), (steps <= 0).mean()) if len(steps) else 1.0
+        if one_way >= ONE_WAY and (len(steps) == 0 or bool((steps != 0).any())):
             return name
     return ""
 

@@ -13,16 +13,19 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.data.kinds.base import Cell, existing_file, first_line
+from sensorium.data.files import existing_file, first_line
 from sensorium.errors import BadCell, DataError
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from sensorium.data.kinds.base import Cell
+
 Numbers = npt.NDArray[np.float64]
 MOST_VALUES = 1 << 23
-MOST_BYTES = 1 << 26
+MOST_BYTES = 1 << 25
 MOST_COLUMNS = 4096
+MOST_WIDE = 1 << 16
 MOST_WRITTEN = 100_000
 MEANT = 0.95
 NPY, ZIP, PARQUET = b"\x93NUMPY", b"PK\x03\x04", b"PAR1"
@@ -55,6 +58,8 @@ def read_columns(cell: Cell) -> Columns:
         BadCell: none of these, broken, no numbers in it, or more than 8 million values; sizes that a file declares are
             checked before anything is allocated.
     """
+    from polars.exceptions import PanicException
+
     try:
         if isinstance(cell, np.ndarray):
             return _of_array(cell)
@@ -67,7 +72,7 @@ def read_columns(cell: Cell) -> Columns:
         return _of_frame(cell)
     except BadCell:
         raise
-    except Exception as error:  # numpy, zipfile, Arrow and polars raise errors of their own on broken files
+    except (Exception, PanicException) as error:  # numpy, zipfile, Arrow and polars raise errors of their own
         raise BadCell(f"broken numbers ({first_line(error)})") from error
 
 
@@ -150,8 +155,8 @@ def _of_array(array: npt.NDArray[Any]) -> Columns:
         raise BadCell(f"an array of {array.dtype}: expected numbers")
     _refuse_large(array.size)
     table = array[:, None] if array.ndim == 1 else array
-    if table.shape[1] > MOST_COLUMNS:
-        raise BadCell(f"{table.shape[1]:,} columns: at most {MOST_COLUMNS:,} are read")
+    if table.shape[1] > MOST_WIDE:
+        raise BadCell(f"{table.shape[1]:,} columns: at most {MOST_WIDE:,} are read")
     return Columns(tuple(map(str, range(table.shape[1]))), False, _finite(table), {})
 
 
@@ -226,16 +231,16 @@ def _numbers(column: pl.Series) -> Numbers | None:
         return _finite(column.cast(pl.Float64).fill_null(np.nan).to_numpy())
     if column.dtype != pl.String:
         return None
+    numbers = _finite(column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy())
+    if np.isfinite(numbers).sum() >= MEANT * (len(column) - column.null_count()):
+        return numbers
     text = column.str.strip_chars()
-    numbers = _finite(text.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy())
     blank = text.is_null() | text.str.to_lowercase().is_in(["", "na", "nan", "null", "none", "inf", "-inf", "?", "-"])
     known = len(text) - int(blank.sum())
-    if np.isfinite(numbers).sum() >= MEANT * known:
-        return numbers
-    numbers = written_numbers(text.head(MOST_WRITTEN)) if known else numbers
-    if len(numbers) == len(text) and np.isfinite(numbers).sum() >= MEANT * known:
-        return _finite(numbers)
-    return None
+    numbers = _finite(text.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy())
+    if np.isfinite(numbers).sum() < MEANT * known:
+        numbers = _finite(written_numbers(text.head(MOST_WRITTEN)))
+    return numbers if len(numbers) == len(text) and np.isfinite(numbers).sum() >= MEANT * known else None
 
 
 def _of_parquet(file: IO[bytes]) -> Columns:
@@ -257,12 +262,12 @@ def _of_text(raw: bytes) -> Columns:
     import polars as pl
 
     text, separator, header = _text(raw)
-    _refuse_large(text.count(separator) + text.count("\n"))
-    width = text.partition("\n")[0].count(separator) + 1
+    _refuse_large(text.count(separator) + text.count(b"\n"))
+    width = text.partition(b"\n")[0].count(separator) + 1
     if width > MOST_COLUMNS:
         raise BadCell(f"{width:,} columns: at most {MOST_COLUMNS:,} are read")
     try:
-        frame = pl.read_csv(io.BytesIO(text.encode()), separator=separator, has_header=header is not None,
+        frame = pl.read_csv(io.BytesIO(text), separator=separator.decode(), has_header=header is not None,
                             infer_schema=False)
     except pl.exceptions.NoDataError as error:
         raise BadCell("a text file without lines") from error
@@ -277,27 +282,29 @@ def _of_text(raw: bytes) -> Columns:
     return columns
 
 
-def _text(raw: bytes) -> tuple[str, str, list[str] | None]:
-    """(the text in plain lines, what separates its columns, the names in its first line or None)."""
-    if raw.count(0) and raw[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+def _text(raw: bytes) -> tuple[bytes, bytes, list[str] | None]:
+    """(UTF-8 in plain lines, what separates its columns, the names in its first line or None)."""
+    wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+    if not wide and b"\0" in raw:
         raise BadCell("neither an array, a Parquet file nor a text")
-    try:
-        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("cp1252", errors="replace")
-    text = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")
-    first, _, rest = text.partition("\n")
-    if first.startswith("#"):  # as numpy.savetxt writes names
-        first = first.lstrip("# ")
-        text = f"{first}\n{rest}"
-    counts = {separator: first.count(separator) for separator in (",", ";", "\t", "|")}
+    if wide or not raw.isascii():
+        try:
+            raw = raw.decode("utf-16" if wide else "utf-8-sig").encode()
+        except UnicodeDecodeError:
+            raw = raw.decode("cp1252", errors="replace").encode()
+    text = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").strip(b"\n")
+    first, _, rest = text.partition(b"\n")
+    if first.startswith(b"#"):  # as numpy.savetxt writes names
+        first = first.lstrip(b"# ")
+        text = first + b"\n" + rest
+    counts = {separator: first.count(separator) for separator in (b",", b";", b"\t", b"|")}
     separator = max(counts, key=lambda s: counts[s])
     if not counts[separator]:
-        separator = " " if " " in first.strip() else ","
-    if separator == " ":
-        text = "\n".join(" ".join(line.split()) for line in text.split("\n"))
-        first = text.partition("\n")[0]
-    cells = [cell.strip().strip('"').strip() for cell in first.split(separator)]
+        separator = b" " if b" " in first.strip() else b","
+    if separator == b" ":
+        text = b"\n".join(b" ".join(line.split()) for line in text.split(b"\n"))
+        first = text.partition(b"\n")[0]
+    cells = [cell.strip().strip('"').strip() for cell in first.decode().split(separator.decode())]
     return text, separator, None if all(map(_is_number, cells)) else cells
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.data.kinds.base import Cell, existing_file, first_line
+from sensorium.data.files import existing_file, first_line
 from sensorium.errors import BadCell
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.video.stream import VideoStream
+
+    from sensorium.data.kinds.base import Cell
 
 Pixels = npt.NDArray[np.uint8]
 FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,asf,flv,mpegts,mpeg,aac,ac3,amr,caf,mp3,ogg,wav,aiff,"
@@ -117,10 +119,9 @@ def film_frames(
             start = time if number == 0 else start
             if shown is not None:
                 _repeat(kept, shown, convert, min(most, _num_until(time, start, rate)))
-            if len(kept) >= most or number > FASTEST * (most / rate + 1.0):
-                shown = None
-                break
             shown, moment = frame, time
+            if len(kept) >= most or number > FASTEST * (most / rate + 1.0):
+                break
         if shown is not None:
             duration = float(shown.duration * shown.time_base) if shown.duration and shown.time_base else lasts
             until = _num_until(moment + min(duration, most / rate), start, rate)

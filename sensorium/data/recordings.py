@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from sensorium.data.columns import Columns, read_columns
-from sensorium.data.kinds.base import Cell
 from sensorium.errors import BadCell
+
+if TYPE_CHECKING:
+    from sensorium.data.kinds.base import Cell
 
 Numbers = npt.NDArray[np.float64]
 MOST_TRANSPOSED = 16
 MEASURED_READINGS = 10_000
+MEASURED_VALUES = 1 << 24
 
 
 def read_recording(cell: Cell) -> tuple[Columns, float | None]:
@@ -24,6 +28,22 @@ def read_recording(cell: Cell) -> tuple[Columns, float | None]:
     if len(cell) != 2 or not isinstance(cell[1], int | float | np.number) or not 0 < float(cell[1]) <= 1e6:
         raise BadCell("expected a file, an array, columns, or a pair of an array and its readings per second")
     return read_columns(cell[0]), float(cell[1])
+
+
+def read_sample(cells: Iterable[Cell]) -> list[tuple[Columns, float | None]]:
+    """Those of the cells that can be read, until they hold 16 million values: what `measure` looks at."""
+    read: list[tuple[Columns, float | None]] = []
+    left = MEASURED_VALUES
+    for cell in cells:
+        try:
+            columns, rate = read_recording(cell)
+        except BadCell:
+            continue
+        left -= columns.values.size
+        if left < 0 and read:
+            break
+        read.append((columns, rate))
+    return read
 
 
 def usual_channels(found: Sequence[Columns], time: str) -> tuple[str, ...]:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from sensorium.errors import BadCell
+from sensorium.data.files import existing_file, first_line
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from sensorium.keyed import Draws
+
+__all__ = ["Array", "Cell", "Html", "Inputs", "Kind", "existing_file", "first_line"]
 
 Html = str
 Cell = Any
@@ -91,28 +92,3 @@ class Kind(Protocol):
 
     def describe(self, array: Array) -> Any:
         """(feature,) plain numbers about a cell, for shallow baselines; float32, fixed length; NaN = missing."""
-
-
-def first_line(error: Exception) -> str:
-    """An exception's first line, shortened: enough for a reason beside a cell."""
-    text = str(error).splitlines()
-    return text[0][:120] if text else type(error).__name__
-
-
-def existing_file(cell: Any) -> Path:
-    """The path of a media cell, if there is a file with something in it."""
-    if not isinstance(cell, str | Path):
-        raise BadCell(f"expected a path or bytes, found {type(cell).__name__}")
-    path = Path(cell)
-    try:
-        if not path.is_file():
-            raise BadCell("is a folder, not a file" if path.is_dir()
-                          else "is a device or a pipe, not a file" if path.exists()
-                          else "a link to no file" if path.is_symlink() else f"no such file in {str(path.parent)!r}")
-        if path.stat().st_size == 0:
-            raise BadCell("empty file (0 bytes)")
-    except BadCell:
-        raise
-    except (OSError, ValueError) as error:
-        raise BadCell(f"unreadable ({first_line(error)})") from error
-    return path

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.data.columns import Columns, read_columns
 from sensorium.data.kinds.base import Cell, Html, Inputs
-from sensorium.data.recordings import channel_scales
+from sensorium.data.recordings import channel_scales, read_sample
 from sensorium.errors import BadCell
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Cloud = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.float64]
 MOST_POINTS = 1024
+MEASURED_POINTS = 4096
 MOST_DEVIATIONS = 1e6
 SHOWN_POINTS = 500
 DESCRIBED_CELLS = 8
@@ -66,24 +67,19 @@ class PointsKind(BaseModel):
 
     def measure(self, cells: Sequence[Cell]) -> PointsKind:
         """Dimensions, features, size and scales from a sample of cells."""
-        found: list[Columns] = []
-        for cell in cells:
-            try:
-                found.append(read_columns(cell))
-            except BadCell:
-                continue
+        found = [columns for columns, _ in read_sample(cells)]
         filled = [columns for columns in found if len(columns) and columns.names] or found
         dimensions: Literal[2, 3] = self.dimensions or _usual_dimensions(filled)
         features = self.features if self.features is not None else _usual_features(filled, dimensions)
         kind = self.model_copy(update={"dimensions": dimensions, "features": features})
         clouds = [cloud for columns in found if (cloud := kind._tried(columns)) is not None]
-        together = np.concatenate([np.zeros((0, 3 + len(features))), *clouds])
+        some = [cloud[:: max(1, len(cloud) // MEASURED_POINTS)] for cloud in clouds]
+        together = np.concatenate([np.zeros((0, 3 + len(features))), *some])
         centre = self.centre
         if len(centre) != 3:
             centre = tuple(together[:, :3].mean(axis=0).tolist()) if len(together) else (0.0, 0.0, 0.0)
-        spread = float(np.sqrt(np.square(together[:, :3] - centre).sum(axis=1).mean() / dimensions)) if len(
-            together) else 1.0
-        update = {"centre": centre, "scale": self.scale or (spread if spread > 1e-9 else 1.0),
+        spread = _spread(together[:, :3] - np.array(centre), dimensions)
+        update = {"centre": centre, "scale": self.scale or spread,
                   "max_points": self.max_points or min(MOST_POINTS, max([1, *map(len, clouds)]))}
         if len(self.mean) != len(features) or len(self.std) != len(features):
             mean, std = channel_scales([together[:, 3:]], len(features))
@@ -121,7 +117,7 @@ class PointsKind(BaseModel):
             if len(columns) and len(wanted) != self.dimensions + len(self.features):
                 raise BadCell(f"{len(columns.names)} columns without names, expected {self.dimensions} places and "
                               f"{len(self.features)} features")
-        if len(columns) == 0:
+        if len(columns) == 0 and not columns.named:
             return np.zeros((0, 3 + len(self.features)))
         missing = [name for name in wanted if name not in columns.names]
         if missing:
@@ -239,6 +235,14 @@ def _places(columns: Columns, dimensions: int) -> list[str]:
         return list(columns.names[:dimensions])
     by_axis = {axis_of(name): name for name in reversed((*columns.names, *columns.others))}
     return [by_axis.get(axis, axis) for axis in "xyz"[:dimensions]]
+
+
+def _spread(places: Numbers, dimensions: int) -> float:
+    """The root mean square of the coordinates; 1 where there is nothing but one place."""
+    size = float(np.abs(places).max(initial=0.0))
+    if size < 1e-9:
+        return 1.0
+    return size * float(np.sqrt(np.square(places / size).sum() / (len(places) * dimensions)))
 
 
 def _usual_dimensions(found: Sequence[Columns]) -> Literal[2, 3]:

@@ -15,7 +15,7 @@ from sensorium.data.clock import beginning, seconds, time_column
 from sensorium.data.columns import Columns
 from sensorium.data.grid import in_order, on_grid, typical_interval
 from sensorium.data.kinds.base import Cell, Html, Inputs
-from sensorium.data.recordings import channel_scales, chosen_channels, read_recording, usual_channels
+from sensorium.data.recordings import channel_scales, chosen_channels, read_recording, read_sample, usual_channels
 from sensorium.data.traces import channel_label, channel_line, described_channel
 from sensorium.errors import BadCell
 
@@ -78,12 +78,7 @@ class SeriesKind(BaseModel):
 
     def measure(self, cells: Sequence[Cell]) -> SeriesKind:
         """Channels, time column, rate, length and scales from a sample of cells."""
-        read: list[tuple[Columns, float | None]] = []
-        for cell in cells:
-            try:
-                read.append(read_recording(cell))
-            except BadCell:
-                continue
+        read = read_sample(cells)
         time = self.time
         if time is None:
             stamped = Counter(time_column(columns) for columns, rate in read if rate is None)
