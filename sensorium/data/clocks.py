@@ -15,7 +15,7 @@ from sensorium.errors import DataError, unknown_name
 
 BRIDGED_INTERVALS = 2.5
 STEPS_OF_FAST, STEPS_OF_SLOW = 2.0, 16.0
-MOST_ECHO_LAGS = 1 << 17
+LEAST_ECHO_LAGS, MOST_ECHO_LAGS = 1000, 1 << 17
 MOST_STEPS = 200_000_000
 MOST_LAGS = 1 << 21
 LEAST_OVERLAP = 0.5
@@ -30,6 +30,7 @@ class Offset:
 
     Args:
         seconds: to be added to the stream's stamps: `stream.shifted(offset.seconds)`.
+        error: about how far the offset may be off, in seconds: a standard deviation, too large rather than too small.
         correlation: of the two signals at this offset, −1 … 1.
         runner_up: the highest correlation at any other offset in the search, outside the peak; NaN where the peak fills
             the search.
@@ -39,6 +40,7 @@ class Offset:
     """
 
     seconds: float
+    error: float
     correlation: float
     runner_up: float
     significance: float
@@ -111,12 +113,13 @@ def estimate_offset(
     if not np.isfinite(peak):
         raise DataError(f"{between} cannot be compared: at no offset in the search do both have {LEAST_STEPS} steps of "
                         f"{step:.4g} s in common at which they change")
-    effective = float(overlap[best]) / _smoothness(a, b)
+    effective = float(overlap[best]) / _smoothness(a, b, len(overlap))
     second = _runner_up(correlation, best)
     offsets = np.asarray(a.start - b.start + step * np.arange(lags[0], lags[1] + 1), dtype=np.float64)
     _refuse_unclear(between, offsets, correlation, best, second, effective)
-    refined = float(offsets[best]) + step * _parabola(*correlation[best - 1 : best + 2].tolist())
-    return Offset(refined, peak, math.nan if second is None else float(correlation[second]),
+    shift, error = _parabola(float(correlation[best - 1]), peak, float(correlation[best + 1]), effective)
+    return Offset(float(offsets[best]) + step * shift, step * error, peak,
+                  math.nan if second is None else float(correlation[second]),
                   _fisher(peak) * math.sqrt(max(effective - 3.0, 0.0)), step, float(overlap[best]) * step)
 
 
@@ -200,10 +203,13 @@ def _lags(a: _Grid, b: _Grid, step: float, max_offset: float | None, between: st
     return low, high
 
 
-def _smoothness(a: _Grid, b: _Grid) -> float:
-    """Steps that count as one independent one: 1 + 2 Σ_k ρ_a(k) ρ_b(k) · (share of the steps that lag k compares)."""
-    most = min(len(a.values), len(b.values)) // 4
-    lags = (0, max(1, min(most, MOST_ECHO_LAGS)))
+def _smoothness(a: _Grid, b: _Grid, num_lags: int) -> float:
+    """Steps that count as one independent one: 1 + 2 Σ_k ρ_a(k) ρ_b(k) · (share of the steps that lag k compares).
+
+    As far as a quarter of the recordings, and no farther than the search or a thousand steps.
+    """
+    most = min(len(a.values) // 4, len(b.values) // 4, MOST_ECHO_LAGS, max(num_lags, LEAST_ECHO_LAGS))
+    lags = (0, max(1, most))
     echo_a, num_a = masked_correlation(a.values, a.there, a.values, a.there, lags)
     echo_b, num_b = masked_correlation(b.values, b.there, b.values, b.there, lags)
     weight = np.minimum(num_a / num_a[0], num_b / num_b[0])
@@ -249,7 +255,13 @@ def _refuse_unclear(between: str, offsets: Signal, correlation: Signal, best: in
                         f"longer, or give a smaller max_offset if the clocks are known to agree better")
 
 
-def _parabola(before: float, peak: float, after: float) -> float:
-    """Where a parabola through three equidistant points is highest, in steps from the middle one, within ±½."""
-    bend = before - 2.0 * peak + after
-    return 0.5 * (before - after) / bend if bend < 0 else 0.0
+def _parabola(before: float, peak: float, after: float, effective: float) -> tuple[float, float]:
+    """Where a parabola through three equidistant lags is highest, in steps from the middle one, and its standard error.
+
+    The error is √((1 − r²) / (n r |r″|)) for n independent steps: the slope of the correlation that chance gives, taken
+    to be as smooth as the peak, over the peak's bend.
+    """
+    bend = 2.0 * peak - before - after
+    if bend <= 0 or peak <= 0:
+        return 0.0, 0.5
+    return 0.5 * (after - before) / bend, math.sqrt(max(1.0 - peak**2, 0.0) / (effective * peak * bend))

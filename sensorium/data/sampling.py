@@ -108,28 +108,30 @@ def sample_stream(
     """One stream's reading at every moment; see `align`."""
     _check_method(stream, method)
     near = _checked_tolerance(stream, tolerance)
-    stamps, last = stream.times, len(stream.times) - 1
-    slack = _rounding(stamps, times)
-    before = at_or_before(stamps, times + slack)
-    earlier, later = np.maximum(before, 0), np.minimum(before + 1, last)
-    age = np.where(before < 0, np.inf, np.abs(times - stamps[earlier]))
-    ahead = np.where(before == last, np.inf, np.abs(stamps[later] - times))
+    slack = _rounding(stream.times, times)
+    stamps = np.concatenate([[-np.inf], stream.times, [np.inf]])
+    index = at_or_before(stream.times, times + slack)
+    earlier, later = stamps[index + 1], stamps[index + 2]
+    age = np.abs(times - earlier)
     if method == "interpolate":
         exact = age <= slack
-        gap = np.where((before >= 0) & (before < last), stamps[later] - stamps[earlier], np.inf)
-        index = np.where(exact | (gap <= near + slack), before, -1)
-        share = np.where(exact | (index < 0), 0.0, np.clip((times - stamps[earlier]) / gap, 0.0, 1.0))
-        values = _between(stream.values, np.maximum(index, 0), later, share)
+        index[~exact & (later - earlier > near + slack)] = -1
+        moved = ~exact & (index >= 0)
+        share = np.divide(times - earlier, later - earlier, out=np.zeros(len(times)), where=moved)
+        values = _between(stream.values, index, share, moved)
     else:
-        forward = (ahead < age - slack) if method == "nearest" else np.zeros(len(times), dtype=bool)
-        index = np.where(np.where(forward, ahead, age) <= near + slack, np.where(forward, later, earlier), -1)
+        if method == "nearest":
+            ahead = np.abs(later - times)
+            index += ahead < age - slack
+            age = np.minimum(age, ahead)
+        index[age > near + slack] = -1
         values = stream.values[np.maximum(index, 0)]
     if stream.is_numeric:
         values[index < 0] = np.nan
-        index = np.where(np.isnan(values).all(axis=1), -1, index)
+        index[np.isnan(values).all(axis=1)] = -1
     else:
         values[index < 0] = None
-    return Sampled(stream, values, index.astype(np.int64), method, near)
+    return Sampled(stream, values, index, method, near)
 
 
 def window_stream(
@@ -163,7 +165,7 @@ def at_or_before(stamps: Seconds, times: Seconds) -> Index:
     order = None if ordered else np.argsort(times, kind="stable")
     left = pl.DataFrame({"time": pl.Series(times if order is None else times[order]).set_sorted()})
     right = pl.DataFrame({"time": pl.Series(stamps).set_sorted(), "index": np.arange(len(stamps))})
-    found = left.join_asof(right, on="time", strategy="backward")["index"].fill_null(-1).to_numpy()
+    found = left.join_asof(right, on="time", strategy="backward")["index"].fill_null(-1).to_numpy(writable=True)
     if order is None:
         return found
     index = np.empty_like(found)
@@ -171,11 +173,13 @@ def at_or_before(stamps: Seconds, times: Seconds) -> Index:
     return index
 
 
-def _between(values: npt.NDArray[Any], first: Index, second: Index, share: Seconds) -> npt.NDArray[Any]:
-    """(1 − share) · first + share · second, which is exactly the first where share is 0."""
-    weight = share[:, None].astype(values.dtype)
-    start = values[first]
-    return np.where(weight == 0, start, start + weight * (values[second] - start))
+def _between(values: npt.NDArray[Any], index: Index, share: Seconds, moved: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """(1 − share) · this reading + share · the next where `moved` says so, else this reading exactly."""
+    start = values[np.maximum(index, 0)]
+    rows = np.flatnonzero(moved)
+    first = start[rows]
+    start[rows] = first + share[rows, None].astype(values.dtype) * (values[index[rows] + 1] - first)
+    return start
 
 
 def _rounding(stamps: Seconds, times: Seconds) -> float:

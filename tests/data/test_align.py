@@ -39,7 +39,7 @@ def naive(stream: Stream, moment: float, method: str, tolerance: float) -> float
     return values[before] + share * (values[after] - values[before])
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(EIGHTHS, min_size=1, max_size=12), st.lists(EIGHTHS, min_size=1, max_size=12), TOLERANCES,
        st.sampled_from(["nearest", "previous", "interpolate"]))
 def test_every_method_is_what_a_loop_would_do(
@@ -52,6 +52,7 @@ def test_every_method_is_what_a_loop_would_do(
     np.testing.assert_array_equal(aligned.presence[:, 0], ~np.isnan(expected))
 
 
+@settings(deadline=None)
 @given(st.lists(EIGHTHS, min_size=1, max_size=12), st.lists(EIGHTHS, min_size=1, max_size=6), TOLERANCES, TOLERANCES)
 def test_windows_are_what_a_loop_would_do(
     stamps: list[float], moments: list[float], before: float, after: float,
@@ -66,11 +67,18 @@ def test_windows_are_what_a_loop_would_do(
         assert values.tolist() == stream.values[inside].tolist()
 
 
+@settings(deadline=None)
 @given(st.lists(EIGHTHS, min_size=1, max_size=30), st.lists(EIGHTHS, max_size=30))
 def test_the_join_finds_the_last_stamp_at_or_before(stamps: list[float], moments: list[float]) -> None:
     ordered = np.unique(stamps)
     expected = np.searchsorted(ordered, np.array(moments), side="right") - 1
     np.testing.assert_array_equal(at_or_before(ordered, np.array(moments)), expected)
+
+
+def test_of_two_equally_near_readings_the_earlier_counts() -> None:
+    stream = Stream("s", np.arange(10) / 10, np.arange(10))
+    assert align([stream], at=[0.05, 0.35, 0.85]).values("s")[:, 0].tolist() == [0.0, 3.0, 8.0]
+    assert align([stream], at=[0.0501, 0.3499]).values("s")[:, 0].tolist() == [1.0, 3.0]
 
 
 def test_samples_come_in_the_order_in_which_they_were_asked_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from sensorium.data.align import Aligned, align
 from sensorium.data.aligned_table import write_table
 from sensorium.data.kinds import SeriesKind
 from sensorium.data.read import read
+from sensorium.data.samples import decoded, measured
 from sensorium.data.streams import Events, Stream
 from sensorium.errors import DataError
 
@@ -61,19 +63,22 @@ def test_what_is_read_back_is_what_was_aligned(tmp_path: Path, format: str) -> N
 def test_the_library_reads_it_with_presence_and_seconds(tmp_path: Path) -> None:
     aligned = recording(tmp_path / "raw")
     path = aligned.to_table(tmp_path / "table")
-    data = read(path, targets="label", kinds={"pulse": "series", "notes": "text"},
-                modalities={"gps": ["gps.lat", "gps.lon"]})
+    data = read(path, targets="label", kinds={"notes": "text"}, modalities={"gps": ["gps.lat", "gps.lon"]})
     assert {m.name: m.kind.name for m in data.schema.modalities} == {
         "camera": "image", "gps": "table", "pulse": "series", "notes": "text"}
+    samples = decoded(data.table, measured(data.table, data.schema, np.arange(len(data))), workers=0, memory_bytes=1e9)
+    order = [samples.schema.names.index(name) for name in aligned.names]
+    np.testing.assert_array_equal(samples.presence[:, order], aligned.presence)
+    assert not samples.unreadable
     cells = [str(path.parent / cell) for cell in data.table.frame["pulse"] if cell is not None]
     kind = SeriesKind().measure(cells)
     assert kind.channels == ("pulse",) and kind.time == "time" and kind.rate == pytest.approx(20, rel=0.01)
     windows = [window for window in aligned.windows("pulse") if len(window[0])]
     for cell, (seconds, values) in zip(cells, windows, strict=True):
-        decoded = kind.decode(cell)
-        assert decoded.start == pytest.approx(seconds[0]) and seconds[0] > -1.0 and seconds[-1] <= 0.5
+        window = kind.decode(cell)
+        assert window.start == pytest.approx(seconds[0]) and seconds[0] > -1.0 and seconds[-1] <= 0.5
         standard = (values[:, 0] - kind.mean[0]) / kind.std[0]
-        np.testing.assert_allclose(decoded.values[: len(seconds), 0], standard[: len(decoded.values)], atol=1e-3)
+        np.testing.assert_allclose(window.values[: len(seconds), 0], standard[: len(window.values)], atol=1e-3)
 
 
 def test_windows_of_files_are_lists_and_files_are_brought_in_once(tmp_path: Path) -> None:
@@ -137,3 +142,16 @@ def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="recording 'b' has the columns recording, imu"):
         write_table(tmp_path / "new", {"a": aligned, "b": other})
     assert not (tmp_path / "new").exists()
+
+
+def test_the_page_s_example_runs_and_says_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "streams.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/streams.md", "exec"), {})
+    said = capsys.readouterr().out
+    for promised in re.findall(r"print\(.*#\s(\S.*)$", code, flags=re.MULTILINE):
+        assert promised in said or promised == "what was dropped, what is absent"
+    assert pl.read_parquet(tmp_path / "drive" / "table.parquet")["label"].to_list() == ["brake", "none"] * 2

@@ -59,6 +59,7 @@ def test_three_sensors_with_jitter_gaps_and_noise_are_put_on_one_clock_within_ha
         found = estimate_offset(camera.stream, other.stream, max_offset=10.0)
         errors.append(abs(found.seconds - (camera.offset - other.offset)))
         assert errors[-1] < 0.5 * other.stream.interval and found.correlation > 0.8
+        assert errors[-1] < 4 * found.error < 0.5 * camera.stream.interval
         assert not found.runner_up > found.correlation - 0.2 and found.significance > 10
         streams.append(other.stream.shifted(found.seconds))
     aligned = align(streams, every=0.25, method={"lidar": "interpolate"})
@@ -73,6 +74,16 @@ def test_three_sensors_with_jitter_gaps_and_noise_are_put_on_one_clock_within_ha
         assert (taken <= 0.7 * stream.interval).mean() > 0.9  # half a sample and jitter, unless lost
     values, there = aligned.values("lidar")[:, 0], aligned.presence[:, 2]
     assert np.std(values[there] - world(seed)(truth[there])) < 0.25 and 0.7 < there.mean() < 1
+
+
+@pytest.mark.parametrize(("noise", "most"), [(0.2, 1.0), (1.0, 1.5)])
+def test_the_error_is_about_the_error(noise: float, most: float) -> None:
+    deviations = []
+    for seed in range(12):
+        a, b = sensor("a", 10, 0.31, seed, noise=noise), sensor("b", 20, 0.0, seed, noise=noise)
+        found = estimate_offset(a.stream, b.stream, max_offset=5)
+        deviations.append((found.seconds - 0.31) / found.error)
+    assert 0.1 < np.sqrt(np.mean(np.square(deviations))) < most
 
 
 def test_the_sign_is_what_must_be_added() -> None:
@@ -90,13 +101,23 @@ def test_clocks_with_different_origins_need_no_limit() -> None:
         estimate_offset(a.stream, b.stream, max_offset=10)
 
 
+def test_gaps_are_masked_not_bridged() -> None:
+    """Half of the recording is lost in one piece: nothing is made up there, and what is left agrees exactly."""
+    times, truth = np.arange(2400) / 20, world(11)
+    a, kept = Stream("a", times, truth(times)), (times < 30) | (times > 90)
+    b = Stream("b", times[kept] + 0.4, truth(times[kept]))
+    found = estimate_offset(a, b, max_offset=5)
+    assert abs(found.seconds + 0.4) < 1e-3 and found.correlation > 0.999
+    assert found.overlap == pytest.approx(60, abs=0.5)
+
+
 def test_very_different_rates() -> None:
     slow, fast = sensor("gps", 4, -1.3, 7, noise=0.1), sensor("ecg", 250, 0.9, 7, noise=0.5)
     found = estimate_offset(slow.stream, fast.stream, max_offset=5)
     assert abs(found.seconds + 2.2) < 0.02 and found.step == pytest.approx(0.25 / 16, rel=0.05)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 30), st.integers(1, 30), st.integers(-35, 30), st.integers(0, 20))
 def test_masked_correlation_is_what_a_loop_would_do(seed: int, num_a: int, num_b: int, low: int, more: int) -> None:
     """A naive reference: numpy's own correlation of what both have, lag by lag; what is masked is poison."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensorium.data.stamps import to_seconds
@@ -62,6 +62,7 @@ def test_stamps_that_are_none_are_refused(times: Any, unit: Any, words: str) -> 
     assert words in str(error.value) and "stream 'radar'" in str(error.value)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([NAN, INF, *np.arange(6) / 4]), st.sampled_from([NAN, INF, 1.0, 2.0, 3.0]))),
        st.sampled_from(["last", "first", "mean"]))
 def test_cleaning_is_what_a_loop_would_do(readings: list[tuple[float, float]], duplicates: Any) -> None:
