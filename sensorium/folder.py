@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from safetensors.torch import load_file, save_file
 from sensorium.card import model_card
 from sensorium.data.kinds import TextKind
 from sensorium.data.schema import Schema
+from sensorium.encoders.base import StagedEncoder
 from sensorium.errors import ModelFolderError, SensoriumError
 from sensorium.fusion.base import Fusion
-from sensorium.model import Model
+from sensorium.model import Model, encoder_folder
+from sensorium.objectives import Objective
 from sensorium.recipe import Recipe
 
 FORMAT = 1
@@ -76,7 +79,12 @@ def _write(model: Model, part: Path, report: str | None) -> None:
     for number, modality in enumerate(model.schema.modalities):
         if isinstance(modality.kind, TextKind) and modality.kind.tokenizer is not None:
             (part / _tokenizer_file(number)).write_text(modality.kind.tokenizer, encoding="utf-8")
-    facts = {"format": FORMAT, "fusion_given": model.fusion_given, "temperatures": model.temperatures,
+    for number, encoder in enumerate(model.encoders):
+        if isinstance(encoder, StagedEncoder):
+            encoder.save_config(part / encoder_folder(number))
+    facts = {"format": FORMAT, "fusion_given": model.fusion_given,
+             "objectives_given": [type(objective).__name__ for objective in model.other_objectives()],
+             "temperatures": model.temperatures,
              "facts": model.facts, "history": model.history}
     (part / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
     (part / CARD).write_text(model_card(model.schema, model.recipe, model.facts), encoding="utf-8")
@@ -88,12 +96,15 @@ def _tokenizer_file(number: int) -> str:
     return f"tokenizer_{number}.json"
 
 
-def load_model(folder: str | Path, *, fusion: Fusion | None = None) -> Model:
+def load_model(
+    folder: str | Path, *, fusion: Fusion | None = None, objectives: Sequence[Objective] = (),
+) -> Model:
     """Read a model folder.
 
     Args:
         folder: written by `save_model`.
         fusion: a fresh fusion of the same make, where the model was made with a fusion object.
+        objectives: fresh ones of the same make, where the model was made with objectives as objects.
 
     Raises:
         ModelFolderError: it is missing, incomplete, broken, or of another format.
@@ -113,7 +124,12 @@ def load_model(folder: str | Path, *, fusion: Fusion | None = None) -> Model:
         if kept["fusion_given"] and fusion is None:
             raise ModelFolderError(f"{str(folder)!r} was trained with a fusion object: pass one of the same make, "
                                    f"Model.load(folder, fusion=...)")
-        model = Model(schema, recipe, fusion=fusion)
+        lacking = kept.get("objectives_given", [])
+        if len(lacking) != len(objectives):
+            raise ModelFolderError(f"{str(folder)!r} was trained with {len(lacking)} objectives as objects "
+                                   f"({', '.join(lacking) or 'none'}), {len(objectives)} are given: pass the same, "
+                                   f"Model.load(folder, objectives=[...])")
+        model = Model(schema, recipe, fusion=fusion, objectives=objectives, saved=path)
         model.load_state_dict(load_file(path / WEIGHTS))
         model.temperatures = {str(name): float(value) for name, value in kept["temperatures"].items()}
         model.facts, model.history = kept["facts"], kept["history"]

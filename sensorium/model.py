@@ -17,17 +17,19 @@ from sensorium.data.batch import Batch, Packed, make_batch, prefetch
 from sensorium.data.read import Data, as_samples
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Schema
-from sensorium.encoders import ENCODERS
-from sensorium.encoders.base import Encoder, Tokens
+from sensorium.encoders.base import Encoder, StagedEncoder, Tokens
+from sensorium.encoders.choice import make_encoder
 from sensorium.errors import RecipeError, unknown_name
 from sensorium.fusion import FUSIONS
 from sensorium.fusion.base import Fused, Fusion
 from sensorium.keyed import Draws
-from sensorium.objectives import Classify, Encoded, Loss, Predictor, Regress, View
+from sensorium.objectives import Classify, Encoded, Loss, Objective, Predictor, Regress, View
 from sensorium.recipe import Recipe
 
 Subset = frozenset[str]
 INFERENCE_BATCH = 256
+TIMED = frozenset({"audio", "video", "series"})
+"""Kinds whose spans are seconds; two such modalities of a sample share its clock."""
 
 
 class Model(nn.Module):
@@ -37,6 +39,9 @@ class Model(nn.Module):
         schema: with measured kinds and targets.
         recipe: what the model is made of; its seed initialises the weights.
         fusion: a fusion object instead of the recipe's name.
+        objectives: objectives besides those that predict the targets.
+        saved: a model folder whose weights will be loaded: pretrained encoders are described there, and not looked for
+            where they came from.
 
     Attributes:
         temperatures: target → the temperature its logits are divided by (1 until calibrated).
@@ -44,7 +49,10 @@ class Model(nn.Module):
         facts: what training found out and the report repeats (splits, steps, seconds …), plain values.
     """
 
-    def __init__(self, schema: Schema, recipe: Recipe, *, fusion: Fusion | None = None) -> None:
+    def __init__(
+        self, schema: Schema, recipe: Recipe, *, fusion: Fusion | None = None, objectives: Sequence[Objective] = (),
+        saved: Path | None = None,
+    ) -> None:
         super().__init__()
         self.schema = schema
         self.recipe = recipe
@@ -54,8 +62,10 @@ class Model(nn.Module):
                 raise RecipeError(f"model.encoders: {unknown_name('modality', name, list(schema.names))}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(Draws(training.seed, 0, np.zeros(1, dtype=np.int64)).integers("init", high=2**31)[0]))
-            self.encoders = nn.ModuleList(self._encoder(modality.name) for modality in schema.modalities)
-            self.fusion = FUSIONS[options.fusion](schema.names, options.width) if fusion is None else fusion
+            self.encoders = nn.ModuleList(self._encoder(modality.name, saved) for modality in schema.modalities)
+            timed = frozenset(modality.name for modality in schema.modalities if modality.kind.name in TIMED)
+            self.fusion = FUSIONS[options.fusion](
+                schema.names, options.width, timed if len(timed) > 1 else frozenset()) if fusion is None else fusion
             predictors: list[Predictor] = []
             for target in schema.targets:
                 if target.task == "classify":
@@ -64,19 +74,20 @@ class Model(nn.Module):
                 else:
                     predictors.append(Regress(target, options.width))
             self.predictors = nn.ModuleList(predictors)
+        self.extras = nn.ModuleList(objectives)
         self.fusion_given = fusion is not None
         self.temperatures = {target.name: 1.0 for target in schema.targets}
         self.history: list[dict[str, Any]] = []
         self.facts: dict[str, Any] = {}
 
-    def _encoder(self, name: str) -> Encoder:
+    def _encoder(self, name: str, saved: Path | None) -> Encoder:
         kind = self.schema.modality(name).kind
-        choices = ENCODERS[kind.name]
         options = self.recipe.model.encoders.get(name)
-        chosen = next(iter(choices)) if options is None else options.name
-        if chosen not in choices:
-            raise RecipeError(f"model.encoders.{name}: {unknown_name(f'{kind.name} encoder', chosen, list(choices))}")
-        return choices[chosen].build(kind, self.recipe.model.width)
+        folder = None if saved is None else saved / encoder_folder(self.schema.names.index(name))
+        try:
+            return make_encoder(kind, self.recipe.model.width, options, saved=folder)
+        except RecipeError as error:
+            raise RecipeError(f"model.encoders.{name}: {error}") from error
 
     @property
     def device(self) -> torch.device:
@@ -103,15 +114,24 @@ class Model(nn.Module):
         parts: dict[str, Tensor] = {}
         for presence in drawn:
             view = self.view(encoded, presence)
-            for objective in self.objectives():
+            for objective in [*self.objectives(), *self.other_objectives()]:
                 loss = objective(view.restricted(objective.hidden, objective.needs), batch)
                 total = total + objective.weight * loss.total / len(drawn)
                 parts |= {name: parts.get(name, 0.0) + part / len(drawn) for name, part in loss.parts.items()}
         return Loss(total, parts)
 
     def objectives(self) -> list[Predictor]:
-        """The objectives, in the schema's order of targets."""
+        """The objectives that predict targets, in the schema's order."""
         return [module for module in self.predictors if isinstance(module, Predictor)]
+
+    def other_objectives(self) -> list[Objective]:
+        """The objectives that were given as objects."""
+        return [module for module in self.extras if isinstance(module, Objective)]
+
+    @property
+    def learns_unlabelled(self) -> bool:
+        """Whether rows without any target are of use in training."""
+        return any(objective.learns_unlabelled for objective in self.other_objectives())
 
     def encode(self, batch: Batch) -> Encoded:
         """Run each encoder on the distinct cells of its present rows, and place the tokens in the batch's rows."""
@@ -119,8 +139,13 @@ class Model(nn.Module):
         for name, encoder in zip(self.schema.names, self.encoders, strict=True):
             packed = batch.inputs.get(name)
             tokens[name] = (self._nothing(encoder, len(batch), batch.presence.device) if packed is None
-                            else _placed(encoder(packed.inputs), packed, len(batch)))
+                            else _placed(_encoded(encoder, packed), packed, len(batch)))
         return Encoded(tokens, batch.presence)
+
+    def learning_rates(self) -> dict[str, float]:
+        """Parameter-name prefix → factor of the learning rate, of all encoders."""
+        return {f"encoders.{place}.{prefix}": factor for place, encoder in enumerate(self.encoders)
+                if isinstance(encoder, Encoder) for prefix, factor in encoder.learning_rates().items()}
 
     def _nothing(self, encoder: nn.Module, num_rows: int, device: torch.device) -> Tokens:
         """Masked tokens for a modality that no row has: the encoder is not called, its gradients are zeros."""
@@ -261,11 +286,32 @@ class Model(nn.Module):
         return save_model(self, folder, report=report, overwrite=overwrite)
 
     @classmethod
-    def load(cls, folder: str | Path, *, fusion: Fusion | None = None) -> Model:
-        """Read a model folder. Executes no code from it; a fusion that was given as an object is given again."""
+    def load(
+        cls, folder: str | Path, *, fusion: Fusion | None = None, objectives: Sequence[Objective] = (),
+    ) -> Model:
+        """Read a model folder. Executes no code from it; what was given as an object is given again."""
         from sensorium.folder import load_model
 
-        return load_model(folder, fusion=fusion)
+        return load_model(folder, fusion=fusion, objectives=objectives)
+
+
+def encoder_folder(place: int) -> str:
+    """Where a model folder describes the pretrained encoder of the modality at this place."""
+    return f"encoder_{place}"
+
+
+def _encoded(encoder: nn.Module, packed: Packed) -> Tokens:
+    """The cells' tokens; stored features are projected only."""
+    if packed.stored:
+        assert isinstance(encoder, StagedEncoder)
+        return encoder.project(Tokens(packed.inputs.values, _known(packed.inputs.mask), packed.inputs.span))
+    encoded: Tokens = encoder(packed.inputs)
+    return encoded
+
+
+def _known(mask: Tensor | None) -> Tensor:
+    assert mask is not None
+    return mask
 
 
 def _placed(tokens: Tokens, packed: Packed, num_rows: int) -> Tokens:

@@ -111,10 +111,12 @@ class Objective(nn.Module, ABC):
         weight: its factor in the joint loss.
         hidden: modalities it must never see as input.
         needs: modalities that must be there.
+        learns_unlabelled: whether rows without any target teach it something; training then keeps them.
     """
 
     hidden: frozenset[str] = frozenset()
     needs: frozenset[str] = frozenset()
+    learns_unlabelled: bool = False
 
     def __init__(self, name: str, weight: float) -> None:
         super().__init__()

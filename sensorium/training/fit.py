@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,13 @@ from sensorium.data.read import Data, default_memory, default_workers, read
 from sensorium.data.samples import Samples, decoded, group_numbers, measured, read_labels, split_words
 from sensorium.data.schema import Schema
 from sensorium.data.split import Splits, split_rows
+from sensorium.encoders.choice import adapted
 from sensorium.errors import DataError, ResumeError, TrainingError
+from sensorium.features import with_stored_features
 from sensorium.fusion.base import Fusion
 from sensorium.metrics.calibration import fit_temperature
 from sensorium.model import Model
+from sensorium.objectives import Objective
 from sensorium.recipe import Recipe
 from sensorium.training.console import Console, Quiet, Terminal
 from sensorium.training.distributed import Device
@@ -38,18 +41,25 @@ SAFETY = 0.92
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data made ready for training: the decoded table and its splits."""
+    """Data made ready for training.
+
+    Args:
+        samples: the decoded table.
+        splits: its labelled rows.
+        unlabelled: rows without any target, for the objectives that can use them.
+        num_unreadable: labelled rows in which nothing is readable.
+    """
 
     samples: Samples
     splits: Splits
-    num_unlabelled: int
+    unlabelled: Rows
     num_unreadable: int
 
 
 def fit(
     data: Data | str | Path, recipe: Recipe | str | Path | None = None, *, out: str | Path | None = None,
     resume: bool = False, allow_leak: bool = False, strict: bool = False, fusion: Fusion | None = None,
-    console: Console | None = None, progress: bool = True,
+    objectives: Sequence[Objective] = (), console: Console | None = None, progress: bool = True,
     on_chosen: Callable[[Model, Prepared], None] | None = None,
 ) -> Model:
     """Train a model on a table, end to end.
@@ -67,6 +77,8 @@ def fit(
         allow_leak: train although an input gives the target away.
         strict: make the first unreadable cell an error.
         fusion: a fusion object instead of the recipe's name.
+        objectives: objectives besides those that predict the targets; those that need no label also learn from the
+            rows without any.
         console: where to speak; on standard error where None.
         progress: whether to speak at all.
         on_chosen: called with the model that validation chose, before the refit: the one to score on held-out rows.
@@ -86,19 +98,22 @@ def fit(
     console = Quiet() if not (progress and device.is_main) else console if console is not None else Terminal()
     recipe = recipe if isinstance(recipe, Recipe) else Recipe() if recipe is None else Recipe.read(recipe)
     if not isinstance(data, Data):
-        data = dataclasses.replace(read(data), options=recipe.data)
+        data = dataclasses.replace(read(data, allow_outside=recipe.data.allow_outside), options=recipe.data)
     recipe = recipe.model_copy(update={"data": data.options, "source": _absolute(data.table.source)})
     prepared = prepare(data, recipe, console=console, allow_leak=allow_leak, strict=strict)
     checkpoints = _checkpoints(out, recipe, resume, device)
-    model = Model(prepared.samples.schema, recipe, fusion=fusion)
+    made = copy.deepcopy((fusion, tuple(objectives)))
+    model = Model(prepared.samples.schema, recipe, fusion=fusion, objectives=objectives)
+    prepared = dataclasses.replace(prepared, samples=_stored(model, prepared.samples, console, device))
     refits = recipe.training.refit == "always" or (
         recipe.training.refit == "auto" and len(prepared.splits.train) <= REFIT_ROWS)
     plan, deadlines = _schedule(model, prepared, device, console, refits, started)
 
     splits = prepared.splits
     with console.bar("training") as bar:
-        chosen = train(model, prepared.samples, splits.train, splits.validation, plan, device=device, report=bar,
-                       checkpoint=checkpoints and checkpoints / "choose.safetensors", deadline=deadlines[0])
+        chosen = train(model, prepared.samples, _rows_to_learn(model, prepared, splits.train), splits.validation, plan,
+                       device=device, report=bar, deadline=deadlines[0],
+                       checkpoint=checkpoints and checkpoints / "choose.safetensors")
     _refuse_diverged(chosen, validated=len(splits.validation) > 0)
     console.say(f"training ended after {chosen.step} steps: {chosen.stopped}; best at step {chosen.best_step}")
     turned = turn_down(model, prepared.samples, splits.validation)
@@ -110,7 +125,7 @@ def fit(
         on_chosen(model, prepared)
     interrupted = chosen.stopped == "interrupted"
     if refits and not interrupted and len(splits.validation):
-        again = _refit(model, prepared, chosen, plan, device, console, checkpoints, deadlines[1], fusion)
+        again = _refit(model, prepared, chosen, plan, device, console, checkpoints, deadlines[1], made)
         if again is not None:
             model = again
     elif interrupted:
@@ -139,6 +154,7 @@ def prepare(data: Data, recipe: Recipe, *, console: Console, allow_leak: bool, s
     for target in schema.targets:
         labelled |= read_labels(table, target).mask
     shared = [cell_numbers(table, m) for m in schema.modalities if not isinstance(m.kind, TextKind | TableKind)]
+    schema = adapted(schema, recipe.model.encoders)
     splits = split_rows(np.flatnonzero(labelled), groups=group_numbers(table, schema), shared=shared,
                         named=split_words(table, schema), seed=recipe.training.seed)
     schema = measured(table, schema, splits.train)
@@ -154,9 +170,26 @@ def prepare(data: Data, recipe: Recipe, *, console: Console, allow_leak: bool, s
                   calibration=splits.calibration[readable[splits.calibration]], test=splits.test, note=splits.note)
     if len(kept.train) == 0:
         raise DataError("no training row has anything readable in it")
-    prepared = Prepared(samples, kept, int((~labelled).sum()), int((labelled & ~readable).sum()))
+    prepared = Prepared(samples, kept, np.flatnonzero(~labelled & readable), int((labelled & ~readable).sum()))
     _say_data(prepared, console)
     return prepared
+
+
+def _stored(model: Model, samples: Samples, console: Console, device: Device) -> Samples:
+    """The samples with the features of frozen encoders; the main process computes them first, the others read them."""
+    with console.bar("frozen encoders") as bar:
+        def report(name: str) -> Callable[[int, int], None]:
+            return lambda done, total: bar(done, total, name)
+
+        if not device.is_main:
+            device.wait()
+        found = with_stored_features(model, samples, report=report, device=device.device)
+        if device.is_main:
+            device.wait()
+    for name, cells in found.cells.items():
+        if cells.stored is not None:
+            console.say(f"{name}: its encoder is frozen, the features of {len(cells.arrays)} cells are stored")
+    return found
 
 
 def _decoded(data: Data, schema: Schema, workers: int, memory: float, console: Console) -> Samples:
@@ -190,8 +223,8 @@ def _say_data(prepared: Prepared, console: Console) -> None:
                 console.say(f"target {target.name!r}: no training row has the classes "
                             f"{', '.join(map(repr, lacking[:10]))}{' …' if len(lacking) > 10 else ''}: they cannot be "
                             f"learnt")
-    if prepared.num_unlabelled:
-        console.say(f"{prepared.num_unlabelled} rows without a label are left out")
+    if len(prepared.unlabelled):
+        console.say(f"{len(prepared.unlabelled)} rows have no label: only objectives that need none learn from them")
     if prepared.num_unreadable:
         console.say(f"{prepared.num_unreadable} rows in which nothing is readable are left out")
     for place, name in enumerate(samples.schema.names):
@@ -235,7 +268,7 @@ def _schedule(
     """The plan, an estimate said aloud, and the times by which training and refit must end (with a time budget)."""
     options = model.recipe.training
     step_seconds, epoch_seconds = _probe(model, prepared, device)
-    num_rows = len(prepared.splits.train)
+    num_rows = len(_rows_to_learn(model, prepared, prepared.splits.train))
     passes = 2 if refits else 1
     deadlines: tuple[float | None, float | None] = (None, None)
     seconds = None
@@ -266,14 +299,19 @@ def _probe(model: Model, prepared: Prepared, device: Device) -> tuple[float, flo
     return step, step * 0.4 * len(prepared.splits.validation) / max(1, len(rows))
 
 
+def _rows_to_learn(model: Model, prepared: Prepared, labelled: Rows) -> Rows:
+    """The labelled rows, and those without a label where an objective can use them."""
+    return np.sort(np.concatenate([labelled, prepared.unlabelled])) if model.learns_unlabelled else labelled
+
+
 def _refit(
     model: Model, prepared: Prepared, chosen: Progress, plan: Plan, device: Device, console: Console,
-    checkpoints: Path | None, deadline: float | None, fusion: Fusion | None,
+    checkpoints: Path | None, deadline: float | None, made: tuple[Fusion | None, tuple[Objective, ...]],
 ) -> Model | None:
     """A fresh model trained on training and validation rows for the chosen number of steps; None if interrupted."""
     splits = prepared.splits
-    rows = np.sort(np.concatenate([splits.train, splits.validation]))
-    again = Model(model.schema, model.recipe, fusion=copy.deepcopy(fusion))
+    rows = _rows_to_learn(model, prepared, np.sort(np.concatenate([splits.train, splits.validation])))
+    again = Model(model.schema, model.recipe, fusion=made[0], objectives=made[1])
     steps = make_plan(len(rows), model.recipe.training).steps_per_epoch
     with console.bar("refit on training and validation rows") as bar:
         progress = train(again, prepared.samples, rows, np.zeros(0, dtype=np.int64),
@@ -320,7 +358,7 @@ def _note_facts(model: Model, prepared: Prepared, chosen: Progress, device: Devi
     model.facts = {
         "rows": {"training": len(splits.train), "validation": len(splits.validation),
                  "calibration": len(splits.calibration), "test": len(splits.test),
-                 "unlabelled": prepared.num_unlabelled, "unreadable": prepared.num_unreadable},
+                 "unlabelled": len(prepared.unlabelled), "unreadable": prepared.num_unreadable},
         "split": splits.note, "steps": chosen.step, "best_step": chosen.best_step, "stopped": chosen.stopped,
         "parameters": model.num_parameters(), "device": str(device.device), "precision": device.precision,
         "volumes": {name: float(v) for name, v in zip(model.schema.names, model.fusion.volume, strict=True)},
