@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from sensorium.data.notation import MISSING_WORDS
-from sensorium.data.stamps import MEANT, Seconds, written_numbers
+from sensorium.data.stamps import MEANT, Seconds, seem_numbers, written_numbers
 from sensorium.errors import DataError
 
 Duplicates = Literal["last", "first", "mean"]
@@ -105,10 +105,13 @@ def _column_array(name: str, frame: pl.DataFrame) -> npt.NDArray[Any]:
     words: list[str] = []
     for column in frame.get_columns():
         if column.dtype == pl.String:
-            parsed = written_numbers(column.str.strip_chars())
-            known = int((~column.str.strip_chars().str.to_lowercase().is_in(list(MISSING_WORDS))).sum())
-            words += [column.name] * bool(known and np.isfinite(parsed).sum() < MEANT * known)
-            numbers.append(parsed)
+            text = column.str.strip_chars()
+            known = text.filter(~text.str.to_lowercase().is_in(list(MISSING_WORDS)))
+            parsed = written_numbers(text) if not len(known) or seem_numbers(known) else None
+            if parsed is None or np.isfinite(parsed).sum() < MEANT * len(known):
+                words.append(column.name)
+            else:
+                numbers.append(parsed)
         elif column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
             numbers.append(column.cast(pl.Float64).fill_null(np.nan).to_numpy())
         else:
