@@ -15,6 +15,7 @@ from stored import KEY, OTHER, WIDTH, check, fill, names, tokens
 
 from sensorium.data import store as store_module
 from sensorium.data.cache import ABANDONED_SECONDS, CacheKey, TokenCache
+from sensorium.data.digest import DIGEST_BYTES
 from sensorium.data.segment import PART, SUFFIX, DamagedSegment, Segment
 from sensorium.data.store import StoredTokens
 
@@ -178,7 +179,7 @@ def test_a_cell_of_a_damaged_segment_is_read_from_another_one(cache: TokenCache,
     fill(second, 2, 6)
     earlier = _segments(cache)[0]
     content = bytearray(earlier.read_bytes())
-    content[-1] ^= 255
+    content[-4 * DIGEST_BYTES - 1] ^= 255  # the last of the values, before the digests
     earlier.write_bytes(content)
     store = cache.open(KEY)
     lacking = store.missing(names(0, 6)).tolist()
