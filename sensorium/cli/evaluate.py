@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sensorium.cli.options import Json, print_json
+from sensorium.cli.options import Json, Outside, print_json
 
 
 def evaluate(
@@ -17,6 +17,7 @@ def evaluate(
                                                   "default.")] = None,
     baselines: Annotated[bool, typer.Option(help="Fit shallow models on the training table and score them "
                                                  "beside.")] = True,
+    allow_outside: Outside = False,
     strict: Annotated[bool, typer.Option("--strict", help="Make the first unreadable cell an error.")] = False,
     json: Json = False,
 ) -> None:
@@ -32,7 +33,7 @@ def evaluate(
     from sensorium.model import Model
 
     model = Model.load(run)
-    samples = as_samples(table, model.schema)
+    samples = as_samples(table, model.schema, allow_outside=allow_outside)
     if strict:
         samples.refuse_unreadable()
     evaluation = score(model, samples, baselines=baselines)

@@ -7,6 +7,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 from sensorium.errors import RecipeError
 
@@ -15,11 +16,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 Inputs = Annotated[list[str] | None, typer.Option("--inputs", help="The only columns that may be inputs: a,b.")]
 Ignore = Annotated[list[str] | None, typer.Option("--ignore", help="Columns to leave out: a,b.")]
 Kinds = Annotated[list[str] | None, typer.Option(
-    "--kind", help="What a column is: note=text (text, image, audio, number, category, date).")]
+    "--kind", help="What a column is: note=text (text, image, audio, video, series, points, number, category, "
+                   "date).")]
 Groups = Annotated[list[str] | None, typer.Option(
     "--modality", help="Table columns as a modality of their own: vitals=hr,bp.")]
 Group = Annotated[str | None, typer.Option(
     "--group", help="The column whose equal values stay together when rows are split: a speaker, a patient.")]
+Settings = Annotated[list[str] | None, typer.Option(
+    "--set", help="A setting of a modality's kind: photo.height=112, clip.video.rate=12.5.")]
+Outside = Annotated[bool, typer.Option("--allow-outside", help="Read also media files outside the table's folder.")]
 Tasks = Annotated[list[str] | None, typer.Option("--task", help="A target's task: age=regress (classify, regress).")]
 
 
@@ -37,6 +42,25 @@ def pairs(values: list[str] | None, option: str, example: str) -> dict[str, str]
             raise RecipeError(f"{option} {value!r}: expected {example}")
         found[name.strip()] = right.strip()
     return found
+
+
+def settings_of(values: list[str] | None) -> dict[str, dict[str, Any]]:
+    """modality.setting=value options as modality → setting → value."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in pairs(values, "--set", "photo.height=112").items():
+        modality, sign, setting = name.rpartition(".")
+        if not sign or not modality or not setting:
+            raise RecipeError(f"--set {name}={value}: expected modality.setting=value, as photo.height=112")
+        try:
+            found.setdefault(modality, {})[setting] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"--set {name}={value}: not a value") from error
+    return found
+
+
+def merged(settings: dict[str, dict[str, Any]], more: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Settings of modalities with some of them replaced."""
+    return {name: {**settings.get(name, {}), **more.get(name, {})} for name in {**settings, **more}}
 
 
 def print_json(values: Any) -> None:

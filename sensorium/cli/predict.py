@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sensorium.cli.options import Json, listed, print_json
+from sensorium.cli.options import Json, Outside, listed, print_json
 
 if TYPE_CHECKING:
     from sensorium.answers import Answer
@@ -24,6 +24,7 @@ def predict(
     modalities: Annotated[list[str] | None, typer.Option("--modalities", help="Use only these: a,b.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add what each modality contributed.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add every class's probability.")] = False,
+    allow_outside: Outside = False,
     strict: Annotated[bool, typer.Option("--strict", help="Make the first unreadable cell an error.")] = False,
     json: Json = False,
 ) -> None:
@@ -35,7 +36,7 @@ def predict(
     from sensorium.model import Model
 
     model = Model.load(run)
-    samples = as_samples(table, model.schema)
+    samples = as_samples(table, model.schema, allow_outside=allow_outside)
     if strict:
         samples.refuse_unreadable()
     answers = model.answers(samples, modalities=listed(modalities) or None, explain=explain)

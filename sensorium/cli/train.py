@@ -7,7 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sensorium.cli.options import Group, Groups, Ignore, Inputs, Json, Kinds, Tasks, listed, pairs, print_json
+from sensorium.cli.options import (
+    Group,
+    Groups,
+    Ignore,
+    Inputs,
+    Json,
+    Kinds,
+    Outside,
+    Settings,
+    Tasks,
+    listed,
+    merged,
+    pairs,
+    print_json,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from sensorium.recipe import Recipe
@@ -26,6 +41,14 @@ def train(
     group: Group = None,
     task: Tasks = None,
     weight: Annotated[list[str] | None, typer.Option(help="A target's weight in the joint loss: age=0.5.")] = None,
+    encoder: Annotated[list[str] | None, typer.Option(
+        "--encoder", help="A modality's encoder: photo=vgg, photo=FOLDER or note=OWNER/NAME (pretrained).")] = None,
+    tune: Annotated[list[str] | None, typer.Option(
+        "--tune", help="What is trained of a pretrained encoder: photo=frozen, =finetune or =lora.")] = None,
+    encoders: Annotated[Path | None, typer.Option(
+        "--encoders", help="A folder of pretrained models: each modality takes the first of its kind.")] = None,
+    setting: Settings = None,
+    allow_outside: Outside = False,
     fusion: Annotated[str | None, typer.Option(help="How modalities are fused: attention, concat.")] = None,
     width: Annotated[int | None, typer.Option(help="The common width of all tokens.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the rows; by default as the size asks.")] = None,
@@ -60,23 +83,27 @@ def train(
         kinds=pairs(kind, "--kind", "note=text") or None, group=group,
         tasks=pairs(task, "--task", "age=regress") or None,
         modalities={name: listed([members]) for name, members in pairs(modality, "--modality", "vitals=hr,bp").items()}
-        or None, weights=weights or None)
-    chosen = chosen.changed("model", fusion=fusion, width=width)
+        or None, weights=weights or None, allow_outside=allow_outside or None,
+        settings=merged(chosen.data.settings, settings_of(setting)) or None)
+    chosen = chosen.changed("model", fusion=fusion, width=width,
+                            encoders=_encoders(chosen, pairs(encoder, "--encoder", "photo=FOLDER"),
+                                               pairs(tune, "--tune", "photo=finetune")) or None)
     chosen = chosen.changed("training", epochs=epochs, minutes=minutes, batch_size=batch_size, balance=balance,
                             learning_rate=learning_rate, refit=refit, seed=seed, workers=workers, memory_gb=memory_gb)
     source = table if table is not None else chosen.source
     if source is None:
         raise DataError("no table given: name a file, a folder of class folders, or a recipe with a source")
     folder = out or Path("runs") / Path(source).resolve().stem
-    run(str(source), chosen, folder, resume=resume, overwrite=overwrite, allow_leak=allow_leak, strict=strict,
-        json=json)
+    run(str(source), chosen, folder, encoders=encoders, resume=resume, overwrite=overwrite, allow_leak=allow_leak,
+        strict=strict, json=json)
 
 
 def run(
     source: str, recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool, allow_leak: bool, strict: bool,
-    json: bool,
+    json: bool, encoders: Path | None = None,
 ) -> None:
     """Train, evaluate on held-out rows, write the model folder with its report."""
+    from sensorium.cli.encoders import with_matched_encoders
     from sensorium.data.read import Data
     from sensorium.data.table import read_table
     from sensorium.evaluation.held_out import HeldOut
@@ -86,9 +113,10 @@ def run(
 
     refuse_taken(folder, overwrite=overwrite)
     console = Terminal()
-    data = Data(read_table(source), recipe.data)
+    data = Data(read_table(source, allow_outside=recipe.data.allow_outside), recipe.data)
     for line in str(data).splitlines():
         console.say(line)
+    recipe = with_matched_encoders(recipe, data, encoders, console)
     held_out = HeldOut(console)
     model = fit(data, recipe, out=folder, resume=resume, allow_leak=allow_leak, strict=strict, console=console,
                 on_chosen=held_out.evaluate)
@@ -102,6 +130,20 @@ def run(
     if json:
         print_json({"model": str(saved), "report": report, "facts": _plain(model.facts),
                     "held_out": None if held_out.evaluation is None else held_out.evaluation.to_json()})
+
+
+def _encoders(recipe: Recipe, names: dict[str, str], tunes: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """The recipe's encoders with those of the options."""
+    from sensorium.errors import RecipeError
+
+    chosen = {modality: one.model_dump() for modality, one in recipe.model.encoders.items()}
+    for modality, name in names.items():
+        chosen[modality] = {**chosen.get(modality, {}), "name": name}
+    for modality, tune in tunes.items():
+        if modality not in chosen:
+            raise RecipeError(f"--tune {modality}={tune}: name the pretrained encoder too, --encoder {modality}=FOLDER")
+        chosen[modality]["tune"] = tune
+    return chosen
 
 
 def _plain(facts: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sensorium.data.kinds.base import Inputs
 from sensorium.data.samples import Samples
+from sensorium.data.store import StoredTokens
 from sensorium.keyed import Draws
 
 
@@ -20,18 +21,21 @@ class Packed:
     """One modality of a batch: its distinct cells, and which rows have them.
 
     Args:
-        inputs: (cell, …) each distinct cell of the batch once.
+        inputs: (cell, …) each distinct cell of the batch once: what its kind collates, or stored features (cell,
+            token, feature).
         rows: (present,) int64 positions in the batch of the rows that have the modality, increasing.
         cells: (present, slot) int64 which cells each of these rows has, −1 = nothing: several where cells are lists.
+        stored: whether the inputs are a frozen encoder's stored features, to be projected only.
     """
 
     inputs: Inputs
     rows: Tensor
     cells: Tensor
+    stored: bool = False
 
     def to(self, device: torch.device) -> Packed:
         """The same on another device."""
-        return Packed(self.inputs.to(device), self.rows.to(device), self.cells.to(device))
+        return Packed(self.inputs.to(device), self.rows.to(device), self.cells.to(device), self.stored)
 
 
 @dataclass(frozen=True)
@@ -93,15 +97,25 @@ def make_batch(samples: Samples, rows: npt.NDArray[np.int64], augmentation: Augm
         if len(present) == 0:
             continue
         distinct, which = _numbered(wanted[present])
-        collated = cells.kind.collate(cells.arrays.get(distinct.tolist()))
-        if augmentation is not None:
-            draws = Draws(augmentation.seed, augmentation.epoch, cells.identities[distinct])
-            collated = cells.kind.augment(collated, draws)
-        inputs[name] = Packed(collated, torch.from_numpy(present), torch.from_numpy(which))
+        if cells.stored is not None:
+            collated = _features(cells.stored, distinct)
+        else:
+            collated = cells.kind.collate(cells.arrays.get(distinct.tolist()))
+            if augmentation is not None:
+                draws = Draws(augmentation.seed, augmentation.epoch, cells.identities[distinct])
+                collated = cells.kind.augment(collated, draws)
+        inputs[name] = Packed(collated, torch.from_numpy(present), torch.from_numpy(which), cells.stored is not None)
     targets = {
         name: TargetValues(torch.from_numpy(labels.values[rows]), torch.from_numpy(labels.mask[rows]))
         for name, labels in samples.labels.items()}
     return Batch(torch.from_numpy(rows), torch.from_numpy(samples.presence[rows]), inputs, targets)
+
+
+def _features(stored: StoredTokens, cells: npt.NDArray[np.int64]) -> Inputs:
+    """The stored features of some cells, as 32-bit numbers."""
+    found = stored.get(cells)
+    return Inputs(torch.from_numpy(found.values).float(), torch.from_numpy(found.mask),
+                  None if found.span is None else torch.from_numpy(found.span))
 
 
 def _numbered(cells: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -118,5 +132,7 @@ def _numbered(cells: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.
 def prefetch(samples: Samples, rows: npt.NDArray[np.int64]) -> None:
     """Start decoding what these rows need and is not in memory."""
     for name in samples.schema.names:
+        if samples.cells[name].stored is not None:
+            continue
         wanted = samples.cells[name].cells_of_row[rows]
         samples.cells[name].arrays.prefetch(np.unique(wanted[wanted >= 0]).tolist())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from sensorium.data.kinds.base import Array, Cell, Kind
 from sensorium.data.kinds.table import Parsed
 from sensorium.data.schema import Modality
 from sensorium.data.sources import MOST_LISTED, RowCells, num_cut_lists, row_cells, table_columns
+from sensorium.data.store import StoredTokens
 from sensorium.data.table import Table
-from sensorium.errors import BadCell
+from sensorium.data.workers import Refused, decode_guarded, decode_one
 
-INLINE_CELLS = 400
+INLINE_CELLS = 32
 CHUNK = 64
 Progress = Callable[[int, int], None]
 
@@ -58,6 +59,7 @@ class Cells:
         num_blank: rows whose cell is blank.
         unreadable: rows whose cell cannot be read, and why.
         notes: what fell back, a line each: categories that training did not have.
+        stored: the features of a frozen encoder, which batches hold instead of the cells themselves; None: none.
     """
 
     kind: Kind
@@ -68,6 +70,7 @@ class Cells:
     num_blank: int
     unreadable: tuple[UnreadableCell, ...]
     notes: tuple[str, ...] = ()
+    stored: StoredTokens | None = None
 
 
 class Arrays:
@@ -82,6 +85,11 @@ class Arrays:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    @property
+    def sources(self) -> Sequence[Cell]:
+        """What each cell was decoded from: an absolute path, bytes, a text …"""
+        return self._sources
 
     @property
     def fits(self) -> bool:
@@ -130,7 +138,7 @@ def decode_cells(
     reasons: dict[int, str] = {}
     used = 0.0
     for number, result in enumerate(_decoded(kind, distinct.sources, workers)):
-        if isinstance(result, _Refused):
+        if isinstance(result, Refused):
             reasons[number] = result.reason
             kept.append(None)
             lengths.append(0)
@@ -210,7 +218,7 @@ def _distinct(rows: list[RowCells]) -> _Distinct:
     of_row = np.full((len(rows), max([1, *map(len, rows)])), -1, dtype=np.int64)
     for row, cells in enumerate(rows):
         for slot, cell in enumerate(cells):
-            key = cell if isinstance(cell, str | bytes | Path) else ("object", id(cell))
+            key = cell if isinstance(cell, str | bytes | Path | Refused) else ("object", id(cell))
             if key not in numbers:
                 numbers[key] = len(sources)
                 sources.append(cell)
@@ -224,32 +232,16 @@ def cell_numbers(table: Table, modality: Modality) -> npt.NDArray[np.int64]:
     return _distinct(row_cells(table, modality)).of_row
 
 
-@dataclass(frozen=True)
-class _Refused:
-    reason: str
-
-
-def _decode_chunk(kind: Kind, sources: Sequence[Cell]) -> list[Array | _Refused]:
-    results: list[Array | _Refused] = []
+def _decoded(kind: Kind, sources: Sequence[Cell], workers: int) -> Iterator[Array | Refused]:
+    """Every cell's array or why there is none, in order; many media cells in guarded processes."""
+    named = [source for source in sources if not isinstance(source, Refused)]
+    light = isinstance(kind, TextKind) or len(named) <= INLINE_CELLS or workers == 0
+    if light or not all(isinstance(source, str | bytes) for source in named):
+        results: Iterator[Array | Refused] = (decode_one(kind, source) for source in named)
+    else:
+        results = decode_guarded(kind, named, workers)
     for source in sources:
-        try:
-            results.append(kind.decode(source))
-        except BadCell as error:
-            results.append(_Refused(str(error)))
-    return results
-
-
-def _decoded(kind: Kind, sources: Sequence[Cell], workers: int) -> Iterator[Array | _Refused]:
-    light = isinstance(kind, TextKind) or len(sources) <= INLINE_CELLS or workers == 0
-    if light or not all(isinstance(s, str | bytes) for s in sources):
-        yield from _decode_chunk(kind, sources)
-        return
-    from loky import get_reusable_executor  # unlike multiprocessing, never runs the caller's script again
-
-    executor = get_reusable_executor(max_workers=workers, timeout=30)
-    chunks = [sources[start : start + CHUNK] for start in range(0, len(sources), CHUNK)]
-    for results in executor.map(_decode_chunk, [kind] * len(chunks), chunks):
-        yield from results
+        yield source if isinstance(source, Refused) else next(results)
 
 
 def _size(array: Array) -> float:
@@ -265,11 +257,11 @@ def measured_kind(table: Table, modality: Modality, rows: npt.NDArray[np.int64])
     """The kind measured on these rows: on all their cells for text and tables, on 256 for media."""
     kind = modality.kind
     step = 1 if isinstance(kind, TextKind | TableKind) else max(1, len(rows) // 256)
-    some = Table(table.frame[rows[::step].astype(np.uint32)] if len(rows) else table.frame.head(0), table.root,
-                 table.source)
+    some = replace(table, frame=table.frame[rows[::step].astype(np.uint32)] if len(rows) else table.frame.head(0))
     if isinstance(kind, TableKind):
         return kind.measure_columns(table_columns(some, modality))
-    return kind.measure([cell for cells in row_cells(some, modality) for cell in cells])
+    cells = [cell for cells in row_cells(some, modality) for cell in cells]
+    return kind.measure([cell for cell in cells if not isinstance(cell, Refused)])
 
 
 def column_of(table: Table, name: str) -> pl.Series | None:

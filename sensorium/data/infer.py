@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from sensorium.data.guess import (
     MEANT,
+    MULTIPLE,
     SAMPLE,
     Guess,
     guess_column,
@@ -38,8 +39,7 @@ from sensorium.errors import DataError, RecipeError, unknown_name
 from sensorium.recipe import DataOptions
 
 TABLE_NAME = "table"
-ColumnRole = Literal["text", "image", "audio", "number", "category", "date"]
-COLUMN_ROLES: tuple[str, ...] = ("text", "image", "audio", "number", "category", "date")
+COLUMN_ROLES: tuple[str, ...] = ("text", "image", "audio", "video", "series", "points", "number", "category", "date")
 
 
 def infer_schema(table: Table, options: DataOptions) -> Schema:
@@ -123,10 +123,10 @@ def _guess_with_options(table: Table, name: str, options: DataOptions) -> Guess:
     if name in options.ignore:
         return Guess(None, "asked for")
     if name in options.kinds:
-        return Guess(options.kinds[name], "asked for", _notation(options.kinds[name], sample_values(column)))
+        return _asked_for(column, options.kinds[name], table)
     if options.inputs is not None and name not in options.inputs:
         return Guess(None, "not among the inputs asked for")
-    guess = guess_column(column, table.root)
+    guess = guess_column(column, table.folder)
     grouped = any(name in members for members in options.modalities.values())
     if guess.role is None and (grouped or name in (options.inputs or ())):
         values = sample_values(column)
@@ -137,6 +137,14 @@ def _guess_with_options(table: Table, name: str, options: DataOptions) -> Guess:
             return Guess(role, f"asked for, though {guess.reason}", notation if role == "number" else PLAIN)
         raise DataError(f"{name!r} cannot be an input: {guess.reason}; --kind {name}=KIND reads it anyway")
     return guess
+
+
+def _asked_for(column: pl.Series, role: str, table: Table) -> Guess:
+    """The kind that the user named, with the notation or the separator that the cells show."""
+    if role in MULTIPLE:
+        seen = guess_column(column, table.folder)
+        return Guess(role, "asked for", separator=seen.separator if seen.role in MULTIPLE - {"text"} else "")
+    return Guess(role, "asked for", _notation(role, sample_values(column)))
 
 
 def _notation(role: str, values: Sequence[Any]) -> Notation:
@@ -155,8 +163,7 @@ def _modalities(guesses: Mapping[str, Guess], options: DataOptions) -> tuple[Mod
             if column in grouped:
                 raise DataError(f"--modality {grouped[column]}: {column!r} is {guess.role}, and only number, category "
                                 f"and date columns can be grouped")
-            modalities.append(Modality(name=column, columns=(column,), kind=_kind(guess.role, column, options),
-                                       reason=guess.reason))
+            modalities += _media(column, guess, options)
         else:
             name = grouped.get(column, TABLE_NAME)
             tables.setdefault(name, []).append(
@@ -175,6 +182,16 @@ def _modalities(guesses: Mapping[str, Guess], options: DataOptions) -> tuple[Mod
         if name not in names:
             raise RecipeError(f"data.settings: {unknown_name('modality', name, names)}")
     return tuple(modalities)
+
+
+def _media(column: str, guess: Guess, options: DataOptions) -> list[Modality]:
+    """A column of text or media as a modality; one of videos as its pictures, sound tracks and subtitles."""
+    assert guess.role is not None
+    if len(guess.parts) < 2:
+        return [Modality(name=column, columns=(column,), kind=_kind(guess.role, column, options),
+                         separator=guess.separator, reason=guess.reason)]
+    return [Modality(name=f"{column}.{part}", columns=(column,), kind=_kind(part, f"{column}.{part}", options),
+                     part=part, separator=guess.separator, reason=guess.reason) for part in guess.parts]
 
 
 def _kind(role: str, name: str, options: DataOptions) -> AnyKind:

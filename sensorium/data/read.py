@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sensorium.data.hub import is_dataset, table_of_dataset
 from sensorium.data.infer import check_names, infer_schema
 from sensorium.data.samples import Samples, decoded
 from sensorium.data.schema import Schema
@@ -42,15 +43,17 @@ class Data:
 
 
 def read(
-    source: str | Path | Sequence[Mapping[str, Any]], *, targets: str | Sequence[str] = (),
+    source: Any, *, targets: str | Sequence[str] = (),
     inputs: Sequence[str] | None = None, ignore: Sequence[str] = (), group: str | None = None,
     kinds: Mapping[str, str] | None = None, modalities: Mapping[str, Sequence[str]] | None = None,
     tasks: Mapping[str, str] | None = None, weights: Mapping[str, float] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None, allow_outside: bool = False,
 ) -> Data:
     """Read a table and infer what its columns mean.
 
     Args:
-        source: a CSV, TSV, Parquet or JSONL file, a folder of class folders, or rows as dictionaries.
+        source: the path of a CSV, TSV, Parquet or JSONL file or of a folder of class folders; rows as dictionaries;
+            or a Dataset or DatasetDict of the package `datasets`.
         targets: the columns to predict.
         inputs: the only columns that may be inputs; None for all.
         ignore: columns to leave out.
@@ -59,6 +62,8 @@ def read(
         modalities: new modality → the table columns it groups.
         tasks: target → classify or regress.
         weights: target → weight in the joint loss.
+        settings: modality → settings of its kind.
+        allow_outside: read also media files that lie outside the table's folder.
 
     Raises:
         DataError: the table cannot be read or used as asked.
@@ -69,23 +74,27 @@ def read(
         targets=(targets,) if isinstance(targets, str) else tuple(targets),
         inputs=None if inputs is None else tuple(inputs), ignore=tuple(ignore), group=group, kinds=dict(kinds or {}),
         modalities={name: tuple(members) for name, members in (modalities or {}).items()},
-        tasks=dict(tasks or {}), weights=dict(weights or {}))
-    table = read_table(source) if isinstance(source, str | Path) else table_of_rows(source)
+        tasks=dict(tasks or {}), weights=dict(weights or {}), allow_outside=allow_outside,
+        settings={name: dict(own) for name, own in (settings or {}).items()})
+    table = _table(source, allow_outside=allow_outside)
     check_names(table, options)
     return Data(table, options)
 
 
+def _table(source: Any, root: str | Path = ".", *, allow_outside: bool = False) -> Table:
+    """The table that a user means."""
+    if isinstance(source, str | Path):
+        return read_table(source, allow_outside=allow_outside)
+    if is_dataset(source):
+        return table_of_dataset(source)
+    return table_of_rows([source] if isinstance(source, Mapping) else source, root)
+
+
 def as_samples(
-    rows: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Data | str | Path, schema: Schema, *,
-    root: str | Path = ".",
+    rows: Any, schema: Schema, *, root: str | Path = ".", allow_outside: bool = False,
 ) -> Samples:
     """Whatever a user hands in, decoded by a measured schema."""
-    if isinstance(rows, Data):
-        table = rows.table
-    elif isinstance(rows, str | Path):
-        table = read_table(rows)
-    else:
-        table = table_of_rows([rows] if isinstance(rows, Mapping) else rows, root)
+    table = rows.table if isinstance(rows, Data) else _table(rows, root, allow_outside=allow_outside)
     return decoded(table, schema, workers=default_workers(), memory_bytes=default_memory())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -131,7 +131,7 @@ def decoded(
 
 def _with_empty(table: Table, names: list[str]) -> Table:
     empty = [pl.lit(None, dtype=pl.String).alias(name) for name in names]
-    return Table(table.frame.with_columns(empty), table.root, table.source)
+    return replace(table, frame=table.frame.with_columns(empty))
 
 
 def read_labels(table: Table, target: Target) -> Labels:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,11 @@ import polars as pl
 
 from sensorium.data.kinds import TableKind, TextKind
 from sensorium.data.kinds.base import Cell
+from sensorium.data.paths import TableFolder
 from sensorium.data.schema import Modality
 from sensorium.data.table import Table
+from sensorium.data.workers import Refused
+from sensorium.errors import BadCell
 
 MOST_LISTED = 16
 SUBTITLES = (".srt", ".vtt")
@@ -31,12 +33,14 @@ def row_cells(table: Table, modality: Modality) -> list[RowCells]:
     if isinstance(modality.kind, TableKind):
         return [(cell,) for cell in zip(*(column.to_list() for column in table_columns(table, modality)), strict=True)]
     rows = [_split(value, modality.separator)[:MOST_LISTED] for value in table.frame[modality.columns[0]].to_list()]
-    if modality.part == "text":
-        return [tuple(file for cell in cells if isinstance(cell, str)
-                      for file in subtitle_files(Path(_located(cell, table.root)))) for cells in rows]
-    if isinstance(modality.kind, TextKind):
+    if isinstance(modality.kind, TextKind) and not modality.part:
         return rows
-    return [tuple(_located(cell, table.root) for cell in cells) for cells in rows]
+    folder = table.folder
+    found = [tuple(_located(cell, folder) for cell in cells) for cells in rows]
+    if modality.part == "text":
+        return [tuple(file for cell in cells if isinstance(cell, str) for file in subtitle_files(Path(cell)))
+                for cells in found]
+    return found
 
 
 def subtitle_files(video: Path) -> list[Path]:
@@ -63,15 +67,23 @@ def table_columns(table: Table, modality: Modality) -> list[pl.Series]:
 def _split(value: Any, separator: str) -> RowCells:
     """The cells that a value holds."""
     if isinstance(value, str) and separator:
-        parts: Sequence[Any] = _from_json(value) if separator == "json" else value.split(separator)
-    elif isinstance(value, list) or (isinstance(value, np.ndarray) and value.dtype == object):
-        parts = list(value)
+        parts: Sequence[Any] = json_items(value) if separator == "json" else value.split(separator)
+    elif isinstance(value, list):
+        parts = [_as_array(value)] if value and isinstance(value[0], int | float | list) else value
     else:
         parts = [value]
     return tuple(part for part in parts if not is_blank(part))
 
 
-def _from_json(value: str) -> list[Any]:
+def _as_array(numbers: list[Any]) -> Any:
+    """A list of numbers (or of lists of them) as one array; as it is where it is none."""
+    try:
+        return np.asarray(numbers, dtype=np.float64)
+    except (TypeError, ValueError):
+        return numbers
+
+
+def json_items(value: str) -> list[Any]:
     """The items of a list in brackets; a string that is none is one item."""
     try:
         items = json.loads(value)
@@ -86,12 +98,11 @@ def is_blank(value: Any) -> bool:
         isinstance(value, float) and math.isnan(value))
 
 
-def _located(value: Any, root: Path) -> Any:
-    """A path from the table's folder; one written on Windows is read too where there is no file of that very name."""
+def _located(value: Any, folder: TableFolder) -> Any:
+    """The absolute path that a media cell names, or why it may not be read; what is no path as it is."""
     if not isinstance(value, str | Path):
         return value
-    text = str(value).strip().removeprefix("file://")
-    path = str(root / text)
-    if "\\" in text and not os.path.lexists(path):
-        return str(root / text.replace("\\", "/"))
-    return path
+    try:
+        return folder.located(value)
+    except BadCell as error:
+        return Refused(str(error))

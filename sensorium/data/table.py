@@ -14,17 +14,19 @@ import numpy as np
 import polars as pl
 
 from sensorium.data.delimited import read_csv, refuse_repeated
+from sensorium.data.paths import TableFolder
 from sensorium.errors import DataError
 
 MEDIA_SUFFIXES = {
     "image": frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jfif"}),
-    "audio": frozenset({".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".opus"}),
+    "audio": frozenset({".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".au", ".opus", ".m4a", ".aac", ".wma"}),
+    "video": frozenset({".mp4", ".webm", ".mov", ".avi", ".mkv", ".mpg", ".mpeg", ".m4v", ".ogv", ".3gp"}),
 }
-UNREAD_SUFFIXES = {
-    "video": frozenset({".mp4", ".webm", ".mov", ".avi", ".mkv", ".mpg", ".mpeg", ".m4v"}),
-    "array or document": frozenset({".npy", ".npz", ".csv", ".parquet", ".json", ".txt", ".pdf", ".m4a", ".aac",
-                                    ".dcm", ".pcd", ".ply", ".bin", ".h5", ".mat", ".srt", ".vtt"}),
-}
+MEDIA_WORDS = {"image": "pictures", "audio": "sounds", "video": "videos"}
+NUMBER_SUFFIXES = frozenset({".npy", ".npz", ".csv", ".tsv", ".parquet"})
+"""Files of numbers: what they hold (a series, points) is seen inside."""
+UNREAD_SUFFIXES = {"document": frozenset({".json", ".txt", ".pdf", ".dcm", ".pcd", ".ply", ".bin", ".h5", ".mat",
+                                          ".srt", ".vtt", ".nii"})}
 FOLDER_LABEL = "label"
 PLAIN_TYPES = frozenset({bool, int, float, str, bytes, date, datetime, time, timedelta, Decimal})
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "dev": "validation",
@@ -40,22 +42,30 @@ class Table:
         root: the folder that relative paths start from.
         source: what was read, for messages.
         notes: what was done to read it, a line each.
+        allow_outside: whether cells may name files outside `root`.
     """
 
     frame: pl.DataFrame
     root: Path
     source: str
     notes: tuple[str, ...] = ()
+    allow_outside: bool = False
 
     def __len__(self) -> int:
         return int(self.frame.height)
 
+    @property
+    def folder(self) -> TableFolder:
+        """Which files its cells may name."""
+        return TableFolder(self.root, allow_outside=self.allow_outside)
 
-def read_table(source: str | Path) -> Table:
+
+def read_table(source: str | Path, *, allow_outside: bool = False) -> Table:
     """Read a table.
 
     Args:
         source: a .csv, .tsv, .parquet, .jsonl or .ndjson file, or a folder with one folder of files a class.
+        allow_outside: whether its cells may name media files outside its folder.
 
     Raises:
         DataError: nothing there, an unknown format, no rows, two columns of one name, lines of unequal length.
@@ -69,7 +79,7 @@ def read_table(source: str | Path) -> Table:
     """
     path = Path(source)
     if path.is_dir():
-        return _read_class_folders(path)
+        return _read_class_folders(path, allow_outside=allow_outside)
     if not path.exists():
         broken = " (a link to nothing)" if path.is_symlink() else ""
         raise DataError(f"cannot read {str(source)!r}: no such file or folder{broken}")
@@ -88,7 +98,7 @@ def read_table(source: str | Path) -> Table:
         raise DataError(f"cannot read {str(source)!r}: {error.strerror or type(error).__name__}") from error
     if frame.width == 0 or frame.height == 0:
         raise DataError(f"{str(source)!r} has no rows: {frame.width} columns, {frame.height} rows")
-    return Table(frame, path.parent, str(source), notes)
+    return Table(frame, path.parent, str(source), notes, allow_outside)
 
 
 def table_of_rows(rows: Sequence[Mapping[str, Any]], root: str | Path = ".") -> Table:
@@ -104,11 +114,11 @@ def table_of_rows(rows: Sequence[Mapping[str, Any]], root: str | Path = ".") -> 
     names = list(dict.fromkeys(name for row in rows for name in row))
     if not names:
         raise DataError("the given rows have no columns")
-    columns = [_column(str(name), [row.get(name) for row in rows]) for name in names]
-    return Table(pl.DataFrame(columns), Path(root), f"{len(rows)} given rows")
+    columns = [column_of_values(str(name), [row.get(name) for row in rows]) for name in names]
+    return Table(pl.DataFrame(columns), Path(root), f"{len(rows)} given rows", allow_outside=True)
 
 
-def _column(name: str, values: list[Any]) -> pl.Series:
+def column_of_values(name: str, values: list[Any]) -> pl.Series:
     """A column of Python values: typed where they are plain, objects otherwise."""
     values = [value.item() if isinstance(value, np.generic) else value for value in values]
     kinds = {type(value) for value in values if value is not None}
@@ -136,23 +146,36 @@ def _read_parquet(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
         frame = pl.read_parquet(path)
     except (pyarrow.ArrowException, pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"cannot read {str(path)!r} as Parquet: {str(error).splitlines()[0]}") from error
-    return _unwrapped(frame), ()
+    return unwrapped(frame), ()
 
 
-def _unwrapped(frame: pl.DataFrame) -> pl.DataFrame:
-    """Media stored as {bytes, path} structures become their bytes, else their path; categoricals become strings."""
+def unwrapped(frame: pl.DataFrame) -> pl.DataFrame:
+    """Media stored as {bytes, path} structures (or lists of them) become their bytes, else their path; categoricals
+    become strings."""
     columns = []
     for column in frame.rename({name: "index" for name in frame.columns if name == "__index_level_0__"
                                 and "index" not in frame.columns}).get_columns():
-        if isinstance(column.dtype, pl.Struct) and {"bytes", "path"} <= {f.name for f in column.dtype.fields}:
-            values = [None if v is None else (v["bytes"] if v["bytes"] is not None else v["path"])
-                      for v in column.to_list()]
+        dtype = column.dtype
+        if isinstance(dtype, pl.List) and _is_medium(dtype.inner):
+            lists = [None if items is None else [_medium(item) for item in items] for items in column.to_list()]
+            column = pl.Series(column.name, lists, dtype=pl.Object)
+        elif _is_medium(dtype):
+            values = [_medium(value) for value in column.to_list()]
             column = pl.Series(column.name, values, dtype=pl.Object if any(isinstance(v, str) for v in values)
                                else pl.Binary)
         elif column.dtype in (pl.Categorical, pl.Enum):
             column = column.cast(pl.String)
         columns.append(column)
     return pl.DataFrame(columns)
+
+
+def _is_medium(dtype: Any) -> bool:
+    return isinstance(dtype, pl.Struct) and {"bytes", "path"} <= {field.name for field in dtype.fields}
+
+
+def _medium(value: Any) -> Any:
+    """The bytes of a {bytes, path} structure, else its path."""
+    return None if value is None else value["bytes"] if value["bytes"] is not None else value["path"]
 
 
 def _read_jsonl(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -181,8 +204,8 @@ def _read_jsonl(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
     return table_of_rows(rows).frame, ()
 
 
-def _read_class_folders(folder: Path) -> Table:
-    """folder/class/file → a table of `image` or `audio` and `label`; folder/train/class/file adds `split`."""
+def _read_class_folders(folder: Path, *, allow_outside: bool) -> Table:
+    """folder/class/file → a table of `image`, `audio` or `video` and `label`; folder/train/class/file adds `split`."""
     known = {suffix: kind for kind, suffixes in MEDIA_SUFFIXES.items() for suffix in suffixes}
     tops = _folders(folder)
     in_splits = len(tops) > 1 and all(p.name.lower() in SPLIT_WORDS and _folders(p) for p in tops)
@@ -195,14 +218,14 @@ def _read_class_folders(folder: Path) -> Table:
     if not media:
         table = next((f" (it holds {file.name!r}: name that file)" for file in loose
                       if file.suffix.lower() in (".csv", ".tsv", ".parquet", ".jsonl")), "")
-        raise DataError(f"{str(folder)!r} has no class folders with pictures or sounds in them ({len(tops)} folders, "
-                        f"{len(files)} files in them){table}")
+        raise DataError(f"{str(folder)!r} has no class folders with pictures, sounds or videos in them ({len(tops)} "
+                        f"folders, {len(files)} files in them){table}")
     kinds = Counter(known[file.suffix.lower()] for file, _, _ in media)
     (kind, _), *others = kinds.most_common()
     chosen = [found for found in media if known[found[0].suffix.lower()] == kind]
     notes = [f"{count} {other} files left out: the folder holds mostly {kind}" for other, count in others]
     if len(files) > len(media):
-        notes.append(f"{len(files) - len(media)} files left out: not pictures or sounds")
+        notes.append(f"{len(files) - len(media)} files left out: not pictures, sounds or videos")
     if loose:
         notes.append(f"{len(loose)} files left out: they stand in no class folder ({loose[0].name!r})")
     empty = [one.name for one, _ in classes if not any(found[1] == one.name for found in chosen)]
@@ -212,7 +235,7 @@ def _read_class_folders(folder: Path) -> Table:
                FOLDER_LABEL: [label for _, label, _ in chosen]}
     if in_splits:
         columns["split"] = [split for _, _, split in chosen]
-    return Table(pl.DataFrame(columns), folder, str(folder), tuple(notes))
+    return Table(pl.DataFrame(columns), folder, str(folder), tuple(notes), allow_outside)
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -176,7 +176,8 @@ def evaluate(
         if train is None and (model.recipe.source is None or not Path(model.recipe.source).exists()):
             evaluation.notes.append(f"no shallow baselines: the training table {model.recipe.source!r} is not here")
         else:
-            train = as_samples(str(model.recipe.source), model.schema) if train is None else train
+            train = as_samples(str(model.recipe.source), model.schema,
+                               allow_outside=model.recipe.data.allow_outside) if train is None else train
             evaluation.baselines.extend(shallow_scores(model, train, train_rows, samples, chosen, seed=seed))
     return evaluation
 

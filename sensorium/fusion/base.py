@@ -34,6 +34,11 @@ class Fused:
 class Fusion(nn.Module, ABC):
     """Any subset of modalities → one vector. Absent modalities' values are never read.
 
+    Args:
+        names: the modalities, in the schema's order.
+        width: channels of a token.
+        timed: modalities whose spans are seconds on the sample's clock, where there are at least two; else none.
+
     Attributes:
         volume: (modality,) 1 in training; what a modality adds to the vector is multiplied by it. Held-out rows may
             turn down a modality that misleads (training/volume.py).
@@ -41,10 +46,11 @@ class Fusion(nn.Module, ABC):
 
     volume: Tensor
 
-    def __init__(self, names: tuple[str, ...], width: int) -> None:
+    def __init__(self, names: tuple[str, ...], width: int, timed: frozenset[str] = frozenset()) -> None:
         super().__init__()
         self.names = names
         self.width = width
+        self.timed = timed
         self.register_buffer("volume", torch.ones(len(names)))
 
     @abstractmethod

@@ -17,10 +17,11 @@ class ConcatFusion(Fusion):
     Args:
         names: the modalities, in the schema's order.
         width: channels of a token.
+        timed: of no meaning here.
     """
 
-    def __init__(self, names: tuple[str, ...], width: int) -> None:
-        super().__init__(names, width)
+    def __init__(self, names: tuple[str, ...], width: int, timed: frozenset[str] = frozenset()) -> None:
+        super().__init__(names, width, timed)
         self.maps = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in names)
         self.bias = nn.Linear(len(names), width)
 

@@ -139,7 +139,7 @@ def train_step(
     batch = make_batch(samples, mine, Augmentation(options.seed, epoch)).to(device.device)
     drawn = sample_subsets(samples.presence[mine], Draws(options.seed, epoch, mine), options)
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["factor"]
     model.train()
     with device.autocast():
         loss = wrapped(batch, *(torch.from_numpy(presence).to(device.device) for presence in drawn))
@@ -151,12 +151,21 @@ def train_step(
     return detached
 
 
-def make_optimizer(model: nn.Module, options: TrainingOptions) -> torch.optim.AdamW:
-    """AdamW; weight decay on matrices and kernels only, not on norms, biases and positions."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
-    plain = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=options.learning_rate, foreach=True)
+def make_optimizer(model: Model, options: TrainingOptions) -> torch.optim.AdamW:
+    """AdamW; weight decay on matrices and kernels only, not on norms, biases and positions.
+
+    Each group has a `factor` of the learning rate, below 1 for what is finetuned (`Encoder.learning_rates`).
+    """
+    factors = model.learning_rates()
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            prefix = max((p for p in factors if name.startswith(p)), key=len, default=None)
+            factor = 1.0 if prefix is None else factors[prefix]
+            groups.setdefault((factor, parameter.ndim >= 2), []).append(parameter)
+    described = [{"params": parameters, "weight_decay": options.weight_decay if decayed else 0.0, "factor": factor}
+                 for (factor, decayed), parameters in groups.items() if parameters]
+    return torch.optim.AdamW(described, lr=options.learning_rate, foreach=True)
 
 
 def _said(losses: list[Tensor], num_rows: int, plan: Plan, progress: Progress) -> str:

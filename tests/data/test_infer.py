@@ -12,6 +12,7 @@ import pytest
 
 from sensorium.data.guess import guess_column
 from sensorium.data.infer import infer_schema
+from sensorium.data.paths import TableFolder
 from sensorium.data.schema import Schema
 from sensorium.data.table import Table, read_table, table_of_rows
 from sensorium.errors import DataError, RecipeError
@@ -21,7 +22,7 @@ ROWS = 60
 
 
 def _guess(values: list[Any], name: str = "x") -> tuple[str | None, str]:
-    guess = guess_column(table_of_rows([{name: value} for value in values]).frame[name], Path())
+    guess = guess_column(table_of_rows([{name: value} for value in values]).frame[name], TableFolder(Path()))
     return guess.role, guess.reason
 
 
@@ -38,8 +39,15 @@ WORDS = [f"w{row}" for row in range(ROWS)]
     (_cycle("a b.png", "C.PNG", None), "image", "100% of the cells end like pictures"),
     (_cycle(r"C:\data\x.JPG", "/abs/y.jpeg", "NA"), "image", "end like pictures"),
     (_cycle("a.wav", "b.Flac"), "audio", "100% of the cells end like sounds"),
-    (_cycle("a.mp4", "b.mov"), None, "video files, which this version does not read"),
-    (_cycle("a.npy", "b.pdf"), None, "array or document files"),
+    (_cycle("a.mp4", "b.mov"), "video", "100% of the cells end like videos"),
+    (_cycle("a.h5", "b.pdf"), None, "document files, which this version does not read"),
+    (_cycle("a.npy", "b.csv"), None, "files of numbers of which none can be read"),
+    (_cycle("a.png;b.png", "c.png", "d.jpg; e.jpg;f.jpg"), "image", "lists of files; 100% of the cells end like"),
+    (_cycle('["a.wav", "b.wav"]', '["c.wav"]', "[]"), "audio", "lists of files; 100% of the cells end like sounds"),
+    (_cycle(["a.png", "b.png"], ["c.png"]), "image", "lists; 100% of the cells end like pictures"),
+    (_cycle(["a dry cough at night", "fever since the morning"], ["no complaints at all"]), "text", "lists; sentences"),
+    (_cycle(["red", "blue"], ["green"]), None, "lists of which the items are no media and no text"),
+    (_cycle("yes; I was there | once", "no; never | not me"), "text", "sentences"),
     (_cycle("http://x/a.png", "https://x/b.png"), None, "addresses on the network"),
     (_cycle("dir/one", "dir/two", "dir/sub/three"), None, "a path is never text"),
     (_cycle("my data/cat 1.xyz", "my data/the big dog.xyz"), None, "a path is never text"),
@@ -75,9 +83,10 @@ WORDS = [f"w{row}" for row in range(ROWS)]
     (_cycle("上海市", "北京市"), "category", "2 different words"),
     (_cycle("วันนี้อากาศดีมากเลยครับ", "ฉันชอบกินข้าวผัดกับไข่ดาว"), "text", "sentences"),
     (["x" * 300_000 + " y" * row for row in range(2, 20)], "text", "sentences"),
-    (_cycle([1, 2], [3]), None, "cells of type list, which are not read"),
+    (_cycle([1, 2], [3]), "series", "lists of numbers"),
+    (_cycle(np.zeros(9), np.zeros((8, 2))), "series", "arrays of numbers"),
     (_cycle({"a": 1}, {"a": 2}), None, "cells of type dict"),
-    (_cycle(b"junk", b"more"), None, "bytes that are neither pictures nor sound"),
+    (_cycle(b"junk", b"more"), None, "bytes that are neither pictures nor sounds nor videos"),
     (_cycle(np.zeros((4, 4), np.uint8)), "image", "pictures in memory"),
     (_cycle((np.zeros(9), 8000)), "audio", "(waveform, rate) pairs"),
     (_cycle(Path("a.png"), Path("b.png")), "image", "end like pictures"),
@@ -98,9 +107,9 @@ def test_parquet_types(tmp_path: Path) -> None:
                   "c": pl.Series(["a", "b"], dtype=pl.Categorical),
                   "dec": pl.Series(["0.5", "1.25"]).cast(pl.Decimal(10, 2))}).write_parquet(tmp_path / "t.parquet")
     frame = read_table(tmp_path / "t.parquet").frame
-    roles = {name: guess_column(frame[name], tmp_path) for name in frame.columns}
-    assert [roles[name].role for name in ("l", "d", "n", "c", "dec")] == [None, "date", None, "category", "number"]
-    assert "lists or structures" in roles["l"].reason
+    roles = {name: guess_column(frame[name], TableFolder(tmp_path)) for name in frame.columns}
+    assert [roles[name].role for name in ("l", "d", "n", "c", "dec")] == ["series", "date", None, "category", "number"]
+    assert roles["l"].reason == "lists of numbers" and roles["n"].reason == "every cell is missing"
 
 
 def _table(**columns: list[Any]) -> Table:

@@ -158,7 +158,7 @@ def test_class_folders(tmp_path: Path) -> None:
     assert table.frame.rows() == [("cat/a 1.PNG", "cat"), ("cat/deep/b.jpg", "cat"), ("dog/c.jpeg", "dog")]
     assert table.frame.columns == ["image", "label"] and table.root == tmp_path
     notes = " | ".join(table.notes)
-    assert "1 audio files left out" in notes and "2 files left out: not pictures or sounds" in notes
+    assert "1 audio files left out" in notes and "2 files left out: not pictures, sounds or videos" in notes
     assert "stand in no class folder ('readme.md')" in notes and "without image files: 'empty'" in notes
 
 
