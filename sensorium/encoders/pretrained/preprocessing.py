@@ -97,7 +97,7 @@ def _text_settings(kind: TextKind, source: PretrainedSource) -> dict[str, Any]:
             "hidden": hidden, "never_hidden": tuple(sorted({int(number) for number in own.all_special_ids}))}
 
 
-def _longest_text(stated: float, config: dict[str, Any]) -> int:
+def _longest_text(stated: int | float, config: dict[str, Any]) -> int:
     """The most tokens: what the tokenizer states, at most the positions that the model has.
 
     Where only the positions are known, two are left free: some families count them from behind the padding token.

@@ -123,13 +123,16 @@ class VideoBackbone(Backbone):
         times = inputs.span[row, chosen]
         steps, down, across = self.num_frames // self.tube, self.size[0] // self.patch[0], self.size[1] // self.patch[1]
         prefix = hidden.shape[1] - steps * down * across
-        order = "row (down across time) hidden" if self.frames_last else "row (time down across) hidden"
-        grid = rearrange(hidden[:, prefix:], f"{order} -> row hidden time down across", time=steps, down=down)
-        sides = smaller_grid((steps, down, across), self.most)
+        cells = (down, across, steps) if self.frames_last else (steps, down, across)
+        grid = rearrange(hidden[:, prefix:], "row (first second third) hidden -> row hidden first second third",
+                         first=cells[0], second=cells[1])
+        sides = smaller_grid(cells, self.most)
         values = torch.cat([hidden[:, :prefix], pool_grid(grid, sides)], dim=1)
-        tubes = (edges(steps, sides[0]) * steps * self.tube).round().long().to(times.device)
-        start, end = times[:, tubes[:, 0], 0], times[:, tubes[:, 1] - 1, 1]
-        span = torch.stack([start, end], dim=-1).repeat_interleave(sides[1] * sides[2], dim=1)
+        kept = sides[-1] if self.frames_last else sides[0]
+        tubes = (edges(steps, kept) * steps * self.tube).round().long().to(times.device)
+        span = torch.stack([times[:, tubes[:, 0], 0], times[:, tubes[:, 1] - 1, 1]], dim=-1)
+        patches = sides[0] * sides[1] if self.frames_last else sides[1] * sides[2]
+        span = span.repeat(1, patches, 1) if self.frames_last else span.repeat_interleave(patches, dim=1)
         whole = torch.stack([times[:, 0, 0], times[:, -1, 1]], dim=-1)[:, None].expand(-1, prefix, -1)
         return Tokens(values, torch.ones(values.shape[:2], dtype=torch.bool, device=values.device),
                       torch.cat([whole, span], dim=1).to(values.dtype))
