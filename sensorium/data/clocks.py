@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from sensorium.data.correlation import Signal, masked_correlation
+from sensorium.data.correlation import Mask, Signal, masked_correlation
 from sensorium.data.sampling import sample_stream
 from sensorium.data.streams import Stream
 from sensorium.errors import DataError, unknown_name
@@ -50,11 +50,11 @@ class Offset:
 
 @dataclass(frozen=True)
 class _Grid:
-    """A signal on an even clock: values (step,) with 0 where `there` is 0; `start` seconds is its first step."""
+    """A signal on an even clock: values (step,), whether each is there, and the first step's seconds."""
 
     start: float
     values: Signal
-    there: Signal
+    there: Mask
 
 
 def estimate_offset(
@@ -178,11 +178,10 @@ def _on_grid(stream: Stream, step: float) -> _Grid:
         place = np.rint((stream.times - start) / step).astype(np.int64)
         count = np.bincount(place, minlength=num_steps).astype(np.float64)
         values = np.bincount(place, weights=stream.values[:, 0], minlength=num_steps) / np.maximum(count, 1.0)
-        return _Grid(start, values, (count > 0).astype(np.float64))
+        return _Grid(start, values, count > 0)
     moments = np.asarray(start + step * np.arange(num_steps), dtype=np.float64)
     values = sample_stream(stream, moments, "interpolate", BRIDGED_INTERVALS * stream.interval).values[:, 0]
-    there = ~np.isnan(values)
-    return _Grid(start, np.where(there, values, 0.0), there.astype(np.float64))
+    return _Grid(start, values, ~np.isnan(values))
 
 
 def _lags(a: _Grid, b: _Grid, step: float, max_offset: float | None, between: str) -> tuple[int, int]:

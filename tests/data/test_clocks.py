@@ -123,8 +123,8 @@ def test_masked_correlation_is_what_a_loop_would_do(seed: int, num_a: int, num_b
     """A naive reference: numpy's own correlation of what both have, lag by lag; what is masked is poison."""
     draws = np.random.default_rng(seed)
     a, b = draws.normal(size=num_a) + 100, draws.normal(size=num_b)
-    there_a, there_b = (draws.random(num_a) < 0.7).astype(float), (draws.random(num_b) < 0.7).astype(float)
-    poisoned = np.where(there_a > 0, a, np.nan), np.where(there_b > 0, b, np.nan)
+    there_a, there_b = draws.random(num_a) < 0.7, draws.random(num_b) < 0.7
+    poisoned = np.where(there_a, a, np.nan), np.where(there_b, b, np.nan)
     found, num = masked_correlation(poisoned[0], there_a, poisoned[1], there_b, (low, low + more))
     for lag, correlation, count in zip(range(low, low + more + 1), found, num, strict=True):
         both = [(a[j + lag], b[j]) for j in range(num_b) if 0 <= j + lag < num_a and there_a[j + lag] and there_b[j]]
@@ -137,9 +137,9 @@ def test_masked_correlation_is_what_a_loop_would_do(seed: int, num_a: int, num_b
 
 def test_long_signals_are_summed_block_by_block() -> None:
     draws = np.random.default_rng(0)
-    a, there = draws.normal(size=400_000), (draws.random(400_000) < 0.9).astype(float)
+    a, there = draws.normal(size=400_000), draws.random(400_000) < 0.9
     b = np.concatenate([a[123:], np.zeros(50)])
-    found, num = masked_correlation(a, there, b, np.ones(len(b)), (0, 300))
+    found, num = masked_correlation(a, there, b, np.ones(len(b), dtype=bool), (0, 300))
     assert int(np.argmax(found)) == 123 and found[123] == pytest.approx(1.0, abs=1e-9)
     assert num[123] == there[123:].sum()
 
