@@ -1,8 +1,8 @@
 """The scene world: an embedded, seeded generator of real media files with planted, exactly known truth."""
 
+from sensorium.demo.plans import PLANS
 from sensorium.demo.scene import (
     HIDDEN,
-    PLANS,
     SLOTS,
     Bit,
     Channel,

@@ -2,8 +2,8 @@
 
 One renderer a modality: `render(scenes) -> cells`. A renderer draws what `scenes.shown` says and nothing else that
 bears on the target; everything decorative (shape, place, shade, wind …) is keyed randomness, one for all modalities, so
-that a caption names the shape that the picture shows. A new modality is one more function here, its slots in
-`scene.SLOTS` and its file format in `write`.
+that a caption names the shape that the picture shows. A new modality is one more function (films are in `film`, what
+a vehicle measures in `sensors`), its slots in `scene.SLOTS` and its file format in `write`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ SOUND_SECONDS = 0.45
 SHAPES = ("circle", "square", "triangle", "star")
 COLOURS = ("blue", "green", "violet", "red", "orange", "yellow")
 """Three cool, then three warm."""
-_RGB = np.array([(40, 90, 215), (25, 150, 95), (125, 70, 200), (215, 40, 45), (240, 125, 25), (245, 200, 30),
+COLOUR_VALUES = np.array([(40, 90, 215), (25, 150, 95), (125, 70, 200), (215, 40, 45), (240, 125, 25), (245, 200, 30),
                  (135, 135, 140)], dtype=np.float64) / 255.0
-"""The last one, grey, tells neither warm nor cool."""
+"""(colour, 3) red, green and blue in 0…1; the last one, grey, tells neither warm nor cool."""
 WINDS = ("light", "fresh", "strong")
 
 
@@ -69,21 +69,21 @@ def pictures(scenes: Scenes) -> npt.NDArray[np.uint8]:
     room = np.maximum(0.5 * side - 1.15 * radius, 0.0)
     centre = 0.5 * side + detail.centre * room[:, None]
     turn = draws.uniform("image/turn", high=2 * np.pi)
-    cover = _coverage(detail.shape, radius, centre, turn)
-    shadow = _coverage(detail.shape, radius, centre + 0.05 * side, turn)
+    cover = coverage(detail.shape, radius, centre, turn)
+    shadow = coverage(detail.shape, radius, centre + 0.05 * side, turn)
 
     down = np.linspace(0.0, 1.0, side)[None, :, None, None]
     top, bottom = (draws.uniform(f"image/{end}", 1, 1, 3, low=0.82, high=0.97) for end in ("top", "bottom"))
     ground = top * (1 - down) + bottom * down - 0.22 * (shadow * (1 - cover))[..., None]
     colour = scenes.shown["image", "colour"]
-    paint = _RGB[np.where(colour == HIDDEN, 6, 3 * colour + detail.shade)][:, None, None, :]
+    paint = COLOUR_VALUES[np.where(colour == HIDDEN, 6, 3 * colour + detail.shade)][:, None, None, :]
     lit = paint * (1.1 - 0.25 * down)
     noise = draws.uniform("image/noise", side, side, 1, low=-0.04, high=0.04)
     picture = ground * (1 - cover[..., None]) + lit * cover[..., None] + noise
     return np.asarray(np.rint(255.0 * np.clip(picture, 0.0, 1.0)), dtype=np.uint8)
 
 
-def _coverage(shape: Ints, radius: Floats, centre: Floats, turn: Floats) -> Floats:
+def coverage(shape: Ints, radius: Floats, centre: Floats, turn: Floats) -> Floats:
     """(row, height, width_px) how much of each pixel the shape covers, 0…1; all shapes of a radius have one area."""
     pixel = np.arange(PICTURE_SIDE) + 0.5
     across = pixel[None, None, :] - centre[:, 0, None, None]

@@ -33,6 +33,9 @@ SLOTS: dict[str, tuple[str, ...]] = {
     "sound": ("rhythm", "pitch"),
     "caption": ("colour", "time", "verb"),
     "table": ("hour", "temperature"),
+    "video": ("direction", "blink"),
+    "motion": ("braking", "turning"),
+    "returns": ("range", "closing"),
 }
 """What each modality can show; a slot shows 0, 1 or HIDDEN. A slot without a channel shows 0 or 1 at random."""
 HIDDEN = 2
@@ -185,6 +188,7 @@ def ceiling(plan: Plan, subset: Iterable[str]) -> float:
     Exact up to rounding. The empty subset gives `chance`.
 
     Example:
+        >>> from sensorium.demo.plans import PLANS
         >>> round(ceiling(PLANS["xor"], ["image"]), 6), ceiling(PLANS["xor"], ["image", "sound"]) > 0.9
         (0.5, True)
     """
@@ -263,51 +267,3 @@ def _checked(plan: Plan, subset: tuple[str, ...]) -> tuple[str, ...]:
         if modality not in plan.modalities:
             raise unknown_name("modality of this plan", modality, list(plan.modalities))
     return subset
-
-
-_MISSING = {"image": 0.04, "sound": 0.05, "caption": 0.03, "table": 0.03}
-PLANS: dict[str, Plan] = {
-    "scenes": Plan(
-        name="scenes",
-        bits=(Bit("warm"), Bit("night"), Bit("large", 0.3), Bit("beating")),
-        channels=(
-            Channel("image", "colour", ("warm",), wrong=0.02, hidden=0.08),
-            Channel("image", "size", ("large",), wrong=0.015),
-            Channel("sound", "rhythm", ("beating",), wrong=0.015),
-            Channel("sound", "pitch", ("night",), wrong=0.04, hidden=0.4),
-            Channel("caption", "colour", ("warm",), wrong=0.02, hidden=0.15),
-            Channel("caption", "time", ("night",), wrong=0.02, hidden=0.4),
-            Channel("caption", "verb", ("large", "beating"), wrong=0.02, hidden=0.6),
-            Channel("table", "hour", ("night",), wrong=0.02, hidden=0.06),
-            Channel("table", "temperature", ("warm",), wrong=0.05, hidden=0.3),
-        ),
-        target=(("warm",), ("night",), ("large", "beating")),
-        labels=("lake", "waterfall", "moonlight", "thunder", "picnic", "fair", "campfire", "fireworks"),
-        missing=_MISSING,
-    ),
-    "redundant": Plan(
-        name="redundant",
-        bits=(Bit("night"),),
-        channels=(
-            Channel("image", "colour", ("night",), wrong=0.2),
-            Channel("sound", "pitch", ("night",), wrong=0.2),
-            Channel("caption", "time", ("night",), wrong=0.2),
-            Channel("table", "hour", ("night",), wrong=0.2),
-        ),
-        target=(("night",),),
-        labels=("awake", "asleep"),
-        missing=_MISSING,
-    ),
-    "xor": Plan(
-        name="xor",
-        bits=(Bit("large"), Bit("beating")),
-        channels=(
-            Channel("image", "size", ("large",), wrong=0.02),
-            Channel("sound", "rhythm", ("beating",), wrong=0.02),
-        ),
-        target=(("large", "beating"),),
-        labels=("calm", "lively"),
-        modalities=("image", "sound"),
-        missing={"image": 0.04, "sound": 0.05},
-    ),
-}

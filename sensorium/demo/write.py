@@ -1,4 +1,4 @@
-"""Writes a scene world to a folder as real files: PNG, WAV and CSV, with a README that names it synthetic."""
+"""Writes a scene world to a folder as real files (PNG, WAV, MP4, CSV, NPY), with a README that names it synthetic."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.demo import render
+from sensorium.demo import film, render, sensors
+from sensorium.demo.plans import PLANS
 from sensorium.demo.scene import (
-    PLANS,
     Plan,
     Scenes,
     Split,
@@ -79,16 +79,17 @@ class World:
         return plain
 
 
-COLUMNS = {"image": ["image"], "sound": ["sound"], "caption": ["caption"], "table": ["hour", "temperature", "wind"]}
+COLUMNS = {"image": ["image"], "sound": ["sound"], "caption": ["caption"], "table": ["hour", "temperature", "wind"],
+           "video": ["video"], "motion": ["motion"], "returns": ["returns"]}
 
 
 def write_world(
     folder: str | Path, *, plan: Plan | str = "scenes", rows: int = 3000, test_rows: int = 800, seed: int = 0,
 ) -> World:
-    """Writes train.csv, test.csv, world.json, README.md and the media folders `image` and `sound`.
+    """Writes train.csv, test.csv, world.json, README.md and a folder of files for each modality that has files.
 
-    The same arguments write the same bytes (with the same numpy and Pillow on the same kind of processor); row i is the
-    same whatever `rows` is. Existing files are overwritten; others are left.
+    The same arguments write the same bytes (with the same numpy, Pillow and PyAV on the same kind of processor); row i
+    is the same whatever `rows` is. Existing files are overwritten; others are left.
 
     Args:
         folder: made if it does not exist.
@@ -149,40 +150,36 @@ def _cells(folder: Path, scenes: Scenes, split: Split) -> dict[str, list[str]]:
     """The text of every column of the plan; media files are written and named; "" where a modality is missing."""
     cells: dict[str, list[str]] = {}
     for modality in scenes.plan.modalities:
-        if modality == "image":
-            columns = {"image": _write_pictures(folder, scenes, split)}
-        elif modality == "sound":
-            columns = {"sound": _write_sounds(folder, scenes, split)}
-        elif modality == "caption":
+        if modality == "caption":
             columns = {"caption": render.captions(scenes)}
-        else:
+        elif modality == "table":
             columns = render.table_cells(scenes)
+        else:
+            columns = {modality: _write_files(folder, scenes, split, modality)}
         for name, values in columns.items():
             cells[name] = [value if there else ""
                            for value, there in zip(values, scenes.present[modality], strict=True)]
     return cells
 
 
-def _write_pictures(folder: Path, scenes: Scenes, split: Split) -> list[str]:
-    """Relative paths; a missing picture has no file."""
+def _write_files(folder: Path, scenes: Scenes, split: Split, modality: str) -> list[str]:
+    """Relative paths of one file a scene; what is missing has no file."""
+    ending, rendered, written = _FILES[modality]
+    (folder / modality).mkdir(exist_ok=True)
+    paths = [f"{modality}/{split}-{row:05d}{ending}" for row in scenes.draws.rows]
+    for path, one, there in zip(paths, rendered(scenes), scenes.present[modality], strict=True):
+        if there:
+            (folder / path).write_bytes(written(one))
+    return paths
+
+
+def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """A PNG file of (height, width_px, 3) pixels."""
     from PIL import Image
 
-    (folder / "image").mkdir(exist_ok=True)
-    paths = [f"image/{split}-{row:05d}.png" for row in scenes.draws.rows]
-    for path, pixels, there in zip(paths, render.pictures(scenes), scenes.present["image"], strict=True):
-        if there:
-            Image.fromarray(pixels).save(folder / path, format="PNG", compress_level=4)
-    return paths
-
-
-def _write_sounds(folder: Path, scenes: Scenes, split: Split) -> list[str]:
-    """Relative paths; a missing sound has no file."""
-    (folder / "sound").mkdir(exist_ok=True)
-    paths = [f"sound/{split}-{row:05d}.wav" for row in scenes.draws.rows]
-    for path, waveform, there in zip(paths, render.sounds(scenes), scenes.present["sound"], strict=True):
-        if there:
-            (folder / path).write_bytes(_wav(waveform))
-    return paths
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=4)
+    return buffer.getvalue()
 
 
 def _wav(waveform: npt.NDArray[np.float32]) -> bytes:
@@ -194,6 +191,16 @@ def _wav(waveform: npt.NDArray[np.float32]) -> bytes:
         file.setframerate(render.SOUND_RATE)
         file.writeframes(np.rint(32767.0 * np.clip(waveform, -1.0, 1.0)).astype("<i2").tobytes())
     return buffer.getvalue()
+
+
+_FILES: dict[str, tuple[str, Callable[[Scenes], Iterable[Any]], Callable[[Any], bytes]]] = {
+    "image": (".png", render.pictures, _png),
+    "sound": (".wav", render.sounds, _wav),
+    "video": (".mp4", film.films, film.mp4),
+    "motion": (".csv", sensors.motions, sensors.motion_csv),
+    "returns": (".npy", sensors.returns, sensors.npy),
+}
+"""Of each modality that has files: their ending, what renders them, and what makes their bytes."""
 
 
 def _readme(world: World) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sensorium.data.kinds import AudioKind, ImageKind, PointsKind, SeriesKind, VideoKind
 from sensorium.demo import (
     HIDDEN,
     PLANS,
@@ -18,20 +19,38 @@ from sensorium.demo import (
     Bit,
     Channel,
     Plan,
+    Scenes,
     World,
     ceiling,
     ceiling_as_found,
     ceilings,
     chance,
     draw_scenes,
+    film,
     information,
     posterior,
     render,
+    sensors,
     write_world,
 )
 from sensorium.errors import DataError, RecipeError
 
 SCENES = PLANS["scenes"]
+SENSES = PLANS["senses"]
+EVERYTHING = Plan("everything", (Bit("a"),), (), (("a",),), ("no", "yes"), modalities=tuple(SLOTS))
+
+
+def _bytes_of(scenes: Scenes) -> dict[str, list[object]]:
+    """What every modality makes of the scenes, row by row."""
+    return {
+        "image": [pixels.tobytes() for pixels in render.pictures(scenes)],
+        "sound": [waveform.tobytes() for waveform in render.sounds(scenes)],
+        "caption": list(render.captions(scenes)),
+        "table": list(zip(*render.table_cells(scenes).values(), strict=True)),
+        "video": [frames.tobytes() for frames in film.films(scenes)],
+        "motion": [sensors.motion_csv(readings) for readings in sensors.motions(scenes)],
+        "returns": [sensors.npy(cloud) for cloud in sensors.returns(scenes)],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -149,35 +168,28 @@ def test_a_row_is_the_same_scene_however_many_are_drawn() -> None:
     many, few = draw_scenes(SCENES, range(50), seed=1), draw_scenes(SCENES, [40, 7], seed=1)
     for key, shown in few.shown.items():
         assert (many.shown[key][[40, 7]] == shown).all()
-    assert (render.pictures(many)[[40, 7]] == render.pictures(few)).all()
-    assert (render.sounds(many)[[40, 7]] == render.sounds(few)).all()
-    assert render.captions(few) == [render.captions(many)[i] for i in (40, 7)]
-    assert render.table_cells(few)["hour"] == [render.table_cells(many)["hour"][i] for i in (40, 7)]
     other = draw_scenes(SCENES, range(50), seed=1, split="test")
     assert (other.classes != many.classes).any(), "the splits are different draws"
+    many, few = draw_scenes(EVERYTHING, range(50), seed=1), draw_scenes(EVERYTHING, [40, 7], seed=1)
+    rendered, again = _bytes_of(many), _bytes_of(few)
+    assert set(rendered) == set(SLOTS)
+    for modality, rows in again.items():
+        assert rows == [rendered[modality][row] for row in (40, 7)]
 
 
 def test_the_target_depends_on_the_rendering_through_the_slots_alone() -> None:
-    scenes = draw_scenes(SCENES, range(30), seed=2)
-    turned = replace(scenes, bits=1 - scenes.bits, classes=7 - scenes.classes)
-    assert (render.pictures(scenes) == render.pictures(turned)).all()
-    assert (render.sounds(scenes) == render.sounds(turned)).all()
-    assert render.captions(scenes) == render.captions(turned)
-    assert render.table_cells(scenes) == render.table_cells(turned)
+    scenes = draw_scenes(EVERYTHING, range(30), seed=2)
+    turned = replace(scenes, bits=1 - scenes.bits, classes=1 - scenes.classes)
+    assert _bytes_of(scenes) == _bytes_of(turned)
 
 
 @pytest.mark.parametrize(("modality", "slot"), [(m, slot) for m, slots in SLOTS.items() for slot in slots])
 def test_every_slot_is_visible_in_its_modality_and_in_no_other(modality: str, slot: str) -> None:
-    scenes = draw_scenes(SCENES, range(12), seed=4)
-    renderers = {"image": render.pictures, "sound": render.sounds, "caption": render.captions,
-                 "table": render.table_cells}
-    drawn = []
-    for value in (0, 1, HIDDEN):
-        shown = scenes.shown | {(modality, slot): np.full(12, value)}
-        drawn.append({name: repr(np.asarray(r(replace(scenes, shown=shown))).tolist())
-                      for name, r in renderers.items()})
+    scenes = draw_scenes(EVERYTHING, range(12), seed=4)
+    drawn = [_bytes_of(replace(scenes, shown=scenes.shown | {(modality, slot): np.full(12, value)}))
+             for value in (0, 1, HIDDEN)]
     for first, second in itertools.combinations(drawn, 2):
-        for name in renderers:
+        for name in first:
             assert (first[name] != second[name]) == (name == modality)
 
 
@@ -252,6 +264,68 @@ def test_a_world_with_two_modalities_has_their_columns_only(tmp_path: Path) -> N
     world = write_world(tmp_path, plan="xor", rows=5, test_rows=0)
     assert list(read_table(world.train)[0]) == ["image", "sound", "scene"]
     assert json.loads((tmp_path / "world.json").read_text())["test_optimum"] is None
+
+
+def test_each_sense_alone_knows_as_much_as_is_planted(tmp_path: Path) -> None:
+    known = ceilings(SENSES)
+    assert [known[m] for m in SENSES.modalities] == pytest.approx([0.96 * 0.94] * 5)
+    assert known["+".join(SENSES.modalities)] > 0.99
+    world = write_world(tmp_path, plan="senses", rows=12, test_rows=2)
+    assert world.columns == {m: [m] for m in SENSES.modalities} and world.full > 0.99
+
+
+def test_every_sense_is_a_file_that_its_kind_reads(tmp_path: Path) -> None:
+    world = write_world(tmp_path / "senses", plan="senses", rows=24, test_rows=0)
+    rows = read_table(world.train)
+    files = {name: [world.folder / row[name] for row in rows] for name in SENSES.modalities}
+    assert {name: paths[0].suffix for name, paths in files.items()} == {
+        "image": ".png", "sound": ".wav", "video": ".mp4", "motion": ".csv", "returns": ".npy"}
+    kinds = {name: kind.measure(files[name]) for name, kind in (
+        ("image", ImageKind()), ("sound", AudioKind()), ("video", VideoKind()), ("motion", SeriesKind()),
+        ("returns", PointsKind()))}
+    video, motion, returns = kinds["video"], kinds["motion"], kinds["returns"]
+    assert isinstance(video, VideoKind) and (video.height, video.width, video.rate) == (32, 32, 8.0)
+    assert {len(video.decode(file).frames) for file in files["video"]} == {film.FILM_FRAMES}
+    assert isinstance(motion, SeriesKind) and motion.channels == ("speed", "turn_rate") and motion.time == "time"
+    assert motion.rate == pytest.approx(sensors.MOTION_RATE, rel=0.05)
+    gaps = [float(np.isnan(motion.decode(file).values).mean()) for file in files["motion"]]
+    assert min(gaps) > 0.02 and max(gaps) < 0.4, "every recording has a gap"
+    assert isinstance(returns, PointsKind) and returns.dimensions == 2
+    assert returns.features == ("doppler", "intensity")
+    again = write_world(tmp_path / "again", plan="senses", rows=24, test_rows=0)
+    for name, paths in files.items():
+        for file in paths[:6]:
+            assert file.read_bytes() == (again.folder / name / file.name).read_bytes()
+
+
+def test_what_is_planted_can_be_read_off_the_files() -> None:
+    scenes = draw_scenes(SENSES, range(60), seed=11)
+    frames = film.films(scenes).astype(float)
+    cover = (frames.max(axis=4) - frames.min(axis=4) > 60).sum(axis=2)
+    middle = (cover * np.arange(cover.shape[2])).sum(axis=2) / np.maximum(cover.sum(axis=2), 1)
+    there = cover.sum(axis=2) > 0
+    first = np.array([np.flatnonzero(row)[0] for row in there])
+    last = np.array([np.flatnonzero(row)[-1] for row in there])
+    rows = np.arange(60)
+    assert ((middle[rows, first] > middle[rows, last]) == scenes.shown["video", "direction"]).all()
+    assert (~there.all(axis=1) == scenes.shown["video", "blink"]).all()
+    for row, readings in enumerate(sensors.motions(scenes)):
+        assert (readings[-9:, 1].mean() < readings[:9, 1].mean()) == scenes.shown["motion", "braking"][row]
+        assert (readings[np.abs(readings[:, 2]).argmax(), 2] < 0) == scenes.shown["motion", "turning"][row]
+    for row, cloud in enumerate(sensors.returns(scenes)):
+        bright = cloud[cloud["intensity"] > 0.5]
+        assert (bright["y"].mean() > 28) == scenes.shown["returns", "range"][row]
+        assert (bright["doppler"].mean() > 0) == scenes.shown["returns", "closing"][row]
+
+
+def test_the_road_needs_its_sensors_together(tmp_path: Path) -> None:
+    road = PLANS["road"]
+    apart = information(road, ["motion"]) + information(road, ["returns"])
+    assert information(road, ["motion", "returns"]) > apart + 0.15
+    world = write_world(tmp_path, plan="road", rows=120, test_rows=0)
+    named = {row[m] for row in read_table(world.train) for m in ("video", "motion", "returns")} - {""}
+    assert named == {p.relative_to(world.folder).as_posix() for p in world.folder.glob("*/*")}
+    assert len(named) < 360, "a missing cell has no file"
 
 
 def test_errors_name_what_is_wrong(tmp_path: Path) -> None:
