@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 Severity = Literal["serious", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("serious", "warning", "note")
+TOPICS = ("leakage", "conflict", "unreadable", "suspicious", "duplicates", "missing", "outliers", "spelling", "unseen",
+          "ids", "balance", "labels", "rare", "constant")
 NAMED_ROWS = 8
 
 
@@ -40,10 +42,10 @@ class Finding:
 
     Args:
         severity: serious (scores would be wrong), warning (look at it), note (worth knowing).
-        topic: one word or two: leakage, duplicates, conflict …
+        topic: one of TOPICS.
         said: one sentence.
         advice: what to do about it.
-        count: how many cells or rows it is about; the findings of one severity are ranked by it.
+        count: how many cells or rows it is about; the findings of one topic are ranked by it.
         places: the rows, all of them.
         examples: what a page shows.
     """
@@ -79,11 +81,8 @@ class Finding:
 
 
 def ranked(findings: Iterable[Finding]) -> list[Finding]:
-    """The worst first; of one severity and topic, the larger first."""
-    found = list(findings)
-    largest = {(f.severity, f.topic): max(g.count for g in found if (g.severity, g.topic) == (f.severity, f.topic))
-               for f in found}
-    return sorted(found, key=lambda f: (SEVERITIES.index(f.severity), -largest[f.severity, f.topic], f.topic, -f.count))
+    """The worst first; of one severity in the order of TOPICS; of one topic, the larger first."""
+    return sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), TOPICS.index(f.topic), -f.count))
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -231,7 +231,7 @@ def _unit(values: npt.NDArray[Any], floor: float) -> Vector:
 
 
 LOOKS = {
-    "image": Look(_picture, 3.0, 0.97, _detail, _picture_likeness, 0.65),
+    "image": Look(_picture, 3.0, 0.97, _detail, _picture_likeness, 0.7),
     "audio": Look(_sound, 0.05, 0.88, _itself, _sound_likeness, 0.95),
     "video": Look(_clip, 3.0, 0.97, _frames, _clip_likeness, 0.92),
     "series": Look(_recording, 1e-3, 0.97, _readings, _recording_likeness, 0.998),

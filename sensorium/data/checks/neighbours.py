@@ -13,6 +13,7 @@ BLOCK = 2048
 PROJECTED = 64
 LEARNED_FROM = 4000
 ROUNDING = 1e-4
+MANY = 20_000
 
 
 @dataclass(frozen=True)
@@ -58,41 +59,39 @@ def near_pairs(vectors: Vectors, least: float, *, most: int = 50_000) -> Pairs:
     """
     if len(vectors) < 2:
         return NO_PAIRS
-    short = _shortened(vectors) if vectors.shape[1] > 2 * PROJECTED else vectors
-    first: list[Numbers] = []
-    second: list[Numbers] = []
-    likeness: list[npt.NDArray[np.float64]] = []
-    found = 0
-    cut = False
+    many = len(vectors) > BLOCK and vectors.shape[1] > 2 * PROJECTED
+    short = _shortened(vectors) if many else vectors
+    found = NO_PAIRS
     for start in range(0, len(vectors), BLOCK):
         for other in range(start, len(vectors), BLOCK):
             bounds = short[start : start + BLOCK] @ short[other : other + BLOCK].T
             rows, columns = np.nonzero((bounds if other > start else np.triu(bounds, 1)) >= least - ROUNDING)
-            for part in range(0, len(rows), 50_000):
-                one, two = rows[part : part + 50_000] + start, columns[part : part + 50_000] + other
-                dots = np.einsum("pd,pd->p", vectors[one], vectors[two])
-                near = dots >= least
-                first.append(one[near])
-                second.append(two[near])
-                likeness.append(dots[near].astype(np.float64))
-                found += int(near.sum())
-            if found > 2 * most:
-                first, second, likeness = _most_alike(first, second, likeness, most)
-                least, found, cut = max(least, float(likeness[0].min())), most, True
-    if found > most:
-        first, second, likeness = _most_alike(first, second, likeness, most)
-        cut = True
-    if not first:
-        return NO_PAIRS
-    return Pairs(np.concatenate(first), np.concatenate(second), np.concatenate(likeness), cut)
+            if len(rows) == 0:
+                continue
+            dots = _dots(vectors[start : start + BLOCK], vectors[other : other + BLOCK], rows, columns)
+            near = dots >= least
+            found = _most_alike(found, Pairs(rows[near] + start, columns[near] + other, dots[near]), most)
+            if found.cut:
+                least = max(least, float(found.likeness.min()))
+    return found
 
 
-def _most_alike(
-    first: list[Numbers], second: list[Numbers], likeness: list[npt.NDArray[np.float64]], most: int,
-) -> tuple[list[Numbers], list[Numbers], list[npt.NDArray[np.float64]]]:
-    joined = np.concatenate(likeness)
-    best = np.sort(np.argsort(-joined, kind="stable")[:most])
-    return [np.concatenate(first)[best]], [np.concatenate(second)[best]], [joined[best]]
+def _dots(first: Vectors, second: Vectors, rows: Numbers, columns: Numbers) -> npt.NDArray[np.float64]:
+    """(pair,) dot products of some rows of two blocks; of many, by way of all."""
+    if len(rows) > MANY:
+        return np.asarray((first @ second.T)[rows, columns], dtype=np.float64)
+    return np.asarray(np.einsum("pd,pd->p", first[rows], second[columns]), dtype=np.float64)
+
+
+def _most_alike(found: Pairs, more: Pairs, most: int) -> Pairs:
+    """Both together, or the most alike of them."""
+    likeness = np.concatenate([found.likeness, more.likeness])
+    both = Pairs(np.concatenate([found.first, more.first]), np.concatenate([found.second, more.second]), likeness,
+                 found.cut)
+    if len(both) <= most:
+        return both
+    best = np.sort(np.argpartition(-likeness, most - 1)[:most])
+    return Pairs(both.first[best], both.second[best], likeness[best], True)
 
 
 def _shortened(vectors: Vectors) -> Vectors:

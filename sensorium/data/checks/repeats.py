@@ -18,9 +18,10 @@ SHOWN = 6
 
 def find_repeats(joined: Joined) -> list[Finding]:
     """Rows that repeat another, and cells that do where a row usually has a cell of its own."""
-    found = _rows(joined)
+    repeats = repeated_rows(joined)
+    found = _rows(joined, repeats)
     for name, twins in joined.twins.items():
-        found += _contents(joined, name, twins)
+        found += _contents(joined, name, twins, set(repeats))
         found += _near(joined, name, twins)
     return found
 
@@ -63,8 +64,7 @@ def has_own_cells(twins: Twins, num_rows: int) -> bool:
     return bool(len(used)) and len(np.unique(used)) >= OWN_SHARE * len(used)
 
 
-def _rows(joined: Joined) -> list[Finding]:
-    repeats = repeated_rows(joined)
+def _rows(joined: Joined, repeats: dict[int, int]) -> list[Finding]:
     if not repeats:
         return []
     examples = tuple(
@@ -77,7 +77,7 @@ def _rows(joined: Joined) -> list[Finding]:
                     len(repeats), joined.places(repeats), examples)]
 
 
-def _contents(joined: Joined, name: str, twins: Twins) -> list[Finding]:
+def _contents(joined: Joined, name: str, twins: Twins, repeats: set[int]) -> list[Finding]:
     """Files of different names with one content; texts and files that several rows name where rows have their own."""
     cells = twins.cells_of_row[: joined.num_rows]
     copies: dict[int, set[int]] = defaultdict(set)
@@ -95,9 +95,10 @@ def _contents(joined: Joined, name: str, twins: Twins) -> list[Finding]:
             f"{len(groups):,} different contents.", "Keep one of each, or keep them in one split (training does).",
             len(rows), joined.places(rows), examples))
     if has_own_cells(twins, joined.num_rows):
-        numbers, counts = np.unique(cells[cells >= 0], return_counts=True)
+        new = np.array([row not in repeats for row in range(len(cells))], dtype=bool)
+        numbers, counts = np.unique(cells[new][cells[new] >= 0], return_counts=True)
         shared = numbers[counts > 1]
-        rows = np.flatnonzero(np.isin(cells, shared).any(axis=1)).tolist() if len(shared) else []
+        rows = np.flatnonzero(np.isin(cells, shared).any(axis=1) & new).tolist() if len(shared) else []
         if rows:
             found.append(Finding(
                 "note", "duplicates", f"{name}: {counted(len(rows), 'row')} share {counted(len(shared), *noun)}, where "
