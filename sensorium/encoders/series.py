@@ -12,6 +12,7 @@ from sensorium.data.kinds.base import Inputs
 from sensorium.data.kinds.series import SeriesKind
 from sensorium.encoders.base import Encoder, Tokens
 from sensorium.encoders.dilated import DilatedConv
+from sensorium.encoders.image import GROUP_CHANNELS
 from sensorium.encoders.time import TimeEncoding, window_means, window_peaks, window_spans, windows
 from sensorium.encoders.transformer import TransformerBlock
 
@@ -76,6 +77,37 @@ class SeriesPatches(Encoder):
         return Tokens(self.norm(values), mask, span)
 
 
+class RecordingNorm(nn.Module):
+    """y = γ (x − mean) / √(var + ε) + β, mean and variance over a recording's real steps and the channels of a group.
+
+    Over all steps together, not each for itself: a quiet step stays quiet beside a loud one. Masked steps become 0.
+
+    Args:
+        channels: of x.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.num_groups = max(1, channels // GROUP_CHANNELS)
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(
+        self, values: Float[Tensor, "batch step channel"], mask: Bool[Tensor, "batch step"]
+    ) -> Float[Tensor, "batch step channel"]:
+        """The steps of each recording, normalised."""
+        real = rearrange(mask, "batch step -> batch step 1").to(self.weight.dtype)  # masked steps are finite here
+        count = real.sum(dim=1, keepdim=True).clamp(min=1.0)
+        centred = (values - self._shared((values * real).sum(dim=1, keepdim=True) / count)) * real
+        variance = self._shared(centred.square().sum(dim=1, keepdim=True) / count)
+        return centred * ((variance + 1e-5).rsqrt() * self.weight) + self.bias * real
+
+    def _shared(self, numbers: Float[Tensor, "batch 1 channel"]) -> Float[Tensor, "batch 1 channel"]:
+        """The mean over each group's channels, given to each of them."""
+        groups = rearrange(numbers, "batch 1 (group channel) -> batch group channel", group=self.num_groups)
+        shared = groups.mean(dim=2, keepdim=True).expand_as(groups)
+        return rearrange(shared, "batch group channel -> batch 1 (group channel)")
+
+
 class DilatedResidual(nn.Module):
     """x ↦ x + conv(act(norm(conv(act(norm(x)))))), both convolutions centred, with the same gaps between their taps.
 
@@ -86,7 +118,7 @@ class DilatedResidual(nn.Module):
 
     def __init__(self, channels: int, *, kernel: int, dilation: int) -> None:
         super().__init__()
-        self.norm_in, self.norm_out = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.norm_in, self.norm_out = RecordingNorm(channels), RecordingNorm(channels)
         self.conv_in, self.conv_out = (DilatedConv(channels, channels, kernel=kernel, dilation=dilation, causal=False)
                                        for _ in range(2))
 
@@ -94,10 +126,10 @@ class DilatedResidual(nn.Module):
         self, values: Float[Tensor, "batch step channel"], mask: Bool[Tensor, "batch step"]
     ) -> Float[Tensor, "batch step channel"]:
         """Masked steps read as 0 and stay 0."""
-        real = rearrange(mask, "batch step -> batch step 1")
-        hidden = self.conv_in(torch.where(real, F.relu(self.norm_in(values)), 0.0))
-        hidden = self.conv_out(torch.where(real, F.relu(self.norm_out(hidden)), 0.0))
-        return torch.where(real, values + hidden, 0.0)
+        hidden = self.conv_in(F.relu(self.norm_in(values, mask)))
+        hidden = self.conv_out(F.relu(self.norm_out(hidden, mask)))
+        mapped: Tensor = (values + hidden) * rearrange(mask, "batch step -> batch step 1")
+        return mapped
 
 
 class SeriesTCN(Encoder):
@@ -120,7 +152,7 @@ class SeriesTCN(Encoder):
         torch.Size([2, 40, 48])
 
     Source: Bai et al. 2018, "An empirical evaluation of generic convolutional and recurrent networks". Deviations:
-    centred instead of causal, since the whole recording is there; layer norm of each step instead of weight norm; no
+    centred instead of causal, since the whole recording is there; a norm over each recording instead of weight norm; no
     dropout.
     """
 
@@ -133,7 +165,7 @@ class SeriesTCN(Encoder):
         self.window = max(LEAST_STEPS, -(-max_steps // (self.stride * MAX_TOKENS)))
         self.stem = nn.Linear(2 * num_channels * 3 * self.stride, channels)
         self.blocks = nn.ModuleList(DilatedResidual(channels, kernel=kernel, dilation=gap) for gap in dilations)
-        self.norm = nn.LayerNorm(channels)
+        self.norm = RecordingNorm(channels)
         self.project = nn.Linear(2 * channels, width)
         self.time = TimeEncoding(width)
 
@@ -154,7 +186,7 @@ class SeriesTCN(Encoder):
         values = torch.where(mask[:, :, None], values, 0.0)
         for block in self.blocks:
             values = block(values, mask)
-        values = F.relu(self.norm(values))
+        values = F.relu(self.norm(values, mask))
         pooled = torch.cat([window_means(values, mask, self.window), window_peaks(values, mask, self.window)], dim=-1)
         mask, span = windows(mask, self.window), window_spans(span, mask, self.window)
         return Tokens(self.project(pooled) + self.time(span, mask), mask, span)

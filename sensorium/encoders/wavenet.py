@@ -125,8 +125,8 @@ class WaveNet(Encoder):
 
     Up to that average a step depends on nothing later than itself. The network sees by how much each filter's energy
     differs from its mean over the last half second: a gain, a room and much of what tells speakers apart are not in
-    that (without it digits by new speakers were told apart half as well). The mean over the sound is the last token:
-    of a steady sound it is all there is. Tokens carry their window's seconds, as span and as a time encoding.
+    that, but for the onset (spoken digits of new speakers: .73 right with it, .54 without). Tokens carry their window's
+    seconds, as span and as a time encoding.
 
     Args:
         rate: samples per second.
@@ -141,7 +141,7 @@ class WaveNet(Encoder):
     Example:
         >>> encoder = WaveNet(rate=8000, max_seconds=1.0, width=64)
         >>> encoder(Inputs(torch.randn(2, 8000), torch.ones(2, 8000, dtype=torch.bool))).values.shape
-        torch.Size([2, 22, 64])
+        torch.Size([2, 21, 64])
         >>> encoder.receptive_field / encoder.rate
         1.552
 
@@ -166,7 +166,6 @@ class WaveNet(Encoder):
         self.reach = (kernel - 1) * sum(dilations)
         self.head = nn.Sequential(nn.LayerNorm(channels), nn.ReLU(), nn.Linear(channels, 2 * channels), nn.ReLU())
         self.project = nn.Linear(2 * channels, width)
-        self.timbre = nn.Sequential(nn.Linear(num_filters, width), nn.GELU(), nn.Linear(width, width))
         self.time = TimeEncoding(width)
 
     @classmethod
@@ -185,17 +184,13 @@ class WaveNet(Encoder):
         return {"front.": FRONT_FACTOR}
 
     def forward(self, inputs: Inputs) -> Tokens:
-        """(row, sample) waveforms → (row, token, width), each token's span in seconds; the last token is the timbre."""
+        """(row, sample) waveforms → (row, token, width), each token's span in seconds."""
         assert inputs.mask is not None
+        steps = self.steps(self.energies(inputs.values, inputs.mask))
         mask = windows(inputs.mask, self.hop)
-        energies = self.energies(inputs.values, inputs.mask)
-        values = self.project(window_means(self.steps(energies), mask, self.window))
-        means = window_means(energies, mask, mask.shape[1])
-        timbre = self.timbre(1.5 * (means - means.mean(dim=2, keepdim=True)))
         real = windows(mask, self.window)
-        span = self._spans(inputs.mask.sum(dim=1, keepdim=True).to(energies.dtype) / self.rate, mask)
-        values = torch.cat([values + self.time(span[:, :-1], real), timbre], dim=1)
-        return Tokens(values, torch.cat([real, mask.any(dim=1, keepdim=True)], dim=1), span)
+        span = self._spans(inputs.mask.sum(dim=1, keepdim=True).to(steps.dtype) / self.rate, mask)
+        return Tokens(self.project(window_means(steps, mask, self.window)) + self.time(span, real), real, span)
 
     def energies(
         self, waveforms: Float[Tensor, "batch sample"], mask: Bool[Tensor, "batch sample"]
@@ -219,8 +214,7 @@ class WaveNet(Encoder):
     def _spans(
         self, seconds: Float[Tensor, "batch 1"], mask: Bool[Tensor, "batch step"]
     ) -> Float[Tensor, "batch token 2"]:
-        """(start, end) of every window in seconds, up to the sound's end; the whole of it for the timbre."""
+        """(start, end) of every window in seconds, up to the sound's end."""
         place = torch.arange(mask.shape[1] + 1, device=seconds.device, dtype=seconds.dtype) * (self.hop / self.rate)
         start, end = torch.minimum(place[:-1], seconds), torch.minimum(place[1:], seconds)
-        whole = torch.stack([torch.zeros_like(seconds), seconds], dim=-1)
-        return torch.cat([window_spans(torch.stack([start, end], dim=-1), mask, self.window), whole], dim=1)
+        return window_spans(torch.stack([start, end], dim=-1), mask, self.window)

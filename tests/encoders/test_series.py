@@ -7,7 +7,7 @@ import torch
 
 from sensorium.data.kinds.base import Inputs
 from sensorium.encoders.base import Encoder
-from sensorium.encoders.series import DilatedResidual, SeriesPatches, SeriesTCN
+from sensorium.encoders.series import RecordingNorm, SeriesPatches, SeriesTCN
 
 
 def _recordings(num_rows: int, num_steps: int, num_channels: int) -> Inputs:
@@ -67,9 +67,17 @@ def test_patches_are_a_set_with_seconds() -> None:
                                atol=1e-10, rtol=0.0)
 
 
-def test_a_dilated_block_reads_both_sides_as_far_as_its_taps() -> None:
-    block = DilatedResidual(4, kernel=3, dilation=3)
-    values = torch.randn(1, 31, 4, requires_grad=True)
-    block(values, torch.ones(1, 31, dtype=torch.bool))[0, 15].sum().backward()
-    assert values.grad is not None
-    assert values.grad[0].abs().sum(dim=1).nonzero().flatten().tolist() == [9, 12, 15, 18, 21]
+def test_recording_norm_equals_the_loop_over_real_steps() -> None:
+    torch.manual_seed(0)
+    norm = RecordingNorm(16).double()
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    values, mask = torch.randn(2, 9, 16, dtype=torch.float64) + 3.0, torch.arange(9) < torch.tensor([[9], [4]])
+    found = norm(values, mask)
+    for row, length in ((0, 9), (1, 4)):
+        for group in (slice(0, 8), slice(8, 16)):
+            real = values[row, :length, group]
+            expected = (real - real.mean()) / (real.var(correction=0) + 1e-5).sqrt()
+            torch.testing.assert_close(found[row, :length, group], expected * norm.weight[group] + norm.bias[group],
+                                       atol=1e-12, rtol=1e-10)
+        assert not found[row, length:].any()

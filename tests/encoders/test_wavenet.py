@@ -93,7 +93,7 @@ def test_windows_have_one_length_in_seconds_and_end_with_the_sound() -> None:
     tokens = encoder(Inputs(0.1 * torch.randn(2, 1000), mask))
     assert tokens.span is not None
     short = tokens.span[1][tokens.mask[1]]
-    torch.testing.assert_close(short, torch.tensor([[0.0, 0.048], [0.048, 0.096], [0.096, 0.13], [0.0, 0.13]]))
+    torch.testing.assert_close(short, torch.tensor([[0.0, 0.048], [0.048, 0.096], [0.096, 0.13]]))
     long = WaveNet(rate=1000, max_seconds=8.0, width=16)
-    assert long.window * long.hop == 248 and long(Inputs(torch.zeros(1, 8000), torch.ones(1, 8000, dtype=torch.bool))
-                                                  ).values.shape[1] == 34
+    sound = Inputs(torch.zeros(1, 8000), torch.ones(1, 8000, dtype=torch.bool))
+    assert long.window * long.hop == 248 and long(sound).values.shape[1] == 33
