@@ -8,25 +8,37 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Aligned": "sensorium.data.align",
     "Data": "sensorium.data.read",
     "DataError": "sensorium.errors",
+    "Events": "sensorium.data.streams",
     "Model": "sensorium.model",
+    "Offset": "sensorium.data.clocks",
     "Recipe": "sensorium.recipe",
     "SensoriumError": "sensorium.errors",
+    "Stream": "sensorium.data.streams",
+    "align": "sensorium.data.align",
+    "estimate_offset": "sensorium.data.clocks",
     "evaluate": "sensorium.evaluation.evaluate",
     "fit": "sensorium.training.fit",
     "read": "sensorium.data.read",
+    "write_table": "sensorium.data.aligned_table",
 }
 
 if TYPE_CHECKING:
+    from sensorium.data.align import Aligned, align
+    from sensorium.data.aligned_table import write_table
+    from sensorium.data.clocks import Offset, estimate_offset
     from sensorium.data.read import Data, read
+    from sensorium.data.streams import Events, Stream
     from sensorium.errors import DataError, SensoriumError
     from sensorium.evaluation.evaluate import evaluate
     from sensorium.model import Model
     from sensorium.recipe import Recipe
     from sensorium.training.fit import fit
 
-__all__ = ["Data", "DataError", "Model", "Recipe", "SensoriumError", "__version__", "evaluate", "fit", "read"]
+__all__ = ["Aligned", "Data", "DataError", "Events", "Model", "Offset", "Recipe", "SensoriumError", "Stream",
+           "__version__", "align", "estimate_offset", "evaluate", "fit", "read", "write_table"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import torch
 from einops import rearrange, reduce, repeat
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,11 +17,16 @@ from sensorium.encoders.image import GROUP_CHANNELS, LARGE_SIDE, ResidualBlock
 from sensorium.encoders.time import TimeEncoding, window_spans, windows
 from sensorium.encoders.transformer import TransformerBlock
 
+STILL = 0.02
+"""Movement below this, in units of 64 grey levels, is not made larger."""
+
 
 class VideoFrames(Encoder):
     """One token per frame: a residual network sees each picture, a transformer mixes them over time.
 
-    When a frame was is known from its span alone, through the time encoding. Only real frames are computed.
+    The network sees each picture twice: as it is, and as its difference from the mean picture of the clip, in units of
+    how much the clip moves; what stands still is most of a picture and says little. When a frame was is known from its
+    span alone, through the time encoding. Only real frames are computed.
 
     Args:
         height, width_px: pixels of a frame.
@@ -44,7 +49,7 @@ class VideoFrames(Encoder):
     ) -> None:
         super().__init__()
         stride = _stem_stride(height, width_px)
-        self.stem = nn.Conv2d(channels, stages[0], 2 * stride + 1, stride=stride, padding=stride, bias=False)
+        self.stem = nn.Conv2d(2 * channels, stages[0], 2 * stride + 1, stride=stride, padding=stride, bias=False)
         blocks = [ResidualBlock(stages[0], stages[0])]
         blocks += [ResidualBlock(num_in, num_out, stride=(2, 2)) for num_in, num_out in pairwise(stages)]
         self.pictures = nn.Sequential(*blocks)
@@ -64,7 +69,7 @@ class VideoFrames(Encoder):
         """(row, frame, channel, height, width_px) pictures in 0…255 → one token per frame, with its seconds."""
         assert inputs.mask is not None and inputs.span is not None
         mask = inputs.mask
-        seen = self._seen(inputs.values[mask])
+        seen = self._seen(_with_motion(inputs.values, mask)[mask])
         values = seen.new_zeros(*mask.shape, seen.shape[-1])
         values[mask] = seen
         values = torch.where(mask[:, :, None], values + self.time(inputs.span, mask), 0.0)
@@ -73,12 +78,30 @@ class VideoFrames(Encoder):
         return Tokens(self.norm(values), mask, torch.where(mask[:, :, None], inputs.span, 0.0))
 
     def _seen(self, pictures: Tensor) -> Float[Tensor, "frame width"]:
-        """(frame, channel, height, width_px) → a vector per picture, which still knows what was where in it."""
-        scaled = (pictures.contiguous(memory_format=torch.channels_last) - 127.5) / 64.0
-        maps = self.pictures(self.stem(scaled.to(self.project.weight.dtype)))
+        """(frame, 2 · channel, height, width_px) → a vector per picture, which still knows what was where in it."""
+        scaled = pictures.to(self.project.weight.dtype).contiguous(memory_format=torch.channels_last)
+        maps = self.pictures(self.stem(scaled))
         maps = F.relu(self.picture_norm(maps))
         seen: Tensor = self.project(rearrange(maps, "frame channel height width_px -> frame (height width_px channel)"))
         return seen
+
+
+def _with_motion(
+    frames: Shaped[Tensor, "batch frame channel height width_px"], mask: Bool[Tensor, "batch frame"]
+) -> Float[Tensor, "batch frame two_channels height width_px"]:
+    """(x − 127.5) / 64 beside (x − m) / s: m the mean picture over a clip's real frames, s the deviation from it."""
+    real = rearrange(mask, "batch frame -> batch frame 1 1 1")
+    pictures = torch.where(real, (frames.to(_floating(frames)) - 127.5) / 64.0, 0.0)
+    count = mask.sum(dim=1).clamp(min=1)[:, None, None, None, None]
+    moved = torch.where(real, pictures - pictures.sum(dim=1, keepdim=True) / count, 0.0)
+    size = count * moved[0, 0].numel()
+    spread = (moved.square().sum(dim=(1, 2, 3, 4), keepdim=True) / size + STILL**2).sqrt()
+    return torch.cat([pictures, moved / spread], dim=2)
+
+
+def _floating(values: Tensor) -> torch.dtype:
+    """The values' own type where it is a floating one, else 32 bits."""
+    return values.dtype if values.dtype.is_floating_point else torch.float32
 
 
 class ClipNorm(nn.Module):

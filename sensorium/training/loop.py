@@ -18,6 +18,7 @@ from sensorium.data.samples import Samples
 from sensorium.keyed import Draws
 from sensorium.model import Model
 from sensorium.recipe import TrainingOptions
+from sensorium.training.buckets import bucketed, row_lengths
 from sensorium.training.checkpoint import load_checkpoint, save_checkpoint
 from sensorium.training.distributed import Device
 from sensorium.training.plan import Plan, learning_rate
@@ -80,16 +81,17 @@ def train(
         progress = Progress(**facts)
     wrapped = device.wrap(model)
     losses: list[Tensor] = []
-    order = rows
+    lengths = row_lengths(samples)
+    batches: list[Rows] = []
     written = [time.monotonic(), 0.0]
     started = time.monotonic() - progress.seconds
     rate = 1.0 / plan.num_steps
     try:
         while not progress.stopped:
             epoch, place = divmod(progress.step, plan.steps_per_epoch)
-            if place == 0 or not losses:
+            if place == 0 or not batches:
                 order = rows[Draws(options.seed, epoch, rows).order("order")]
-            batches = np.array_split(order, plan.steps_per_epoch)
+                batches = bucketed(order, lengths, plan.steps_per_epoch, seed=options.seed, epoch=epoch)
             if place + 1 < len(batches):
                 prefetch(samples, batches[place + 1])
             losses.append(train_step(wrapped, model, optimizer, samples, batches[place], epoch=epoch,
