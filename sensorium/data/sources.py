@@ -38,7 +38,7 @@ def row_cells(table: Table, modality: Modality) -> list[RowCells]:
     folder = table.folder
     found = [tuple(_located(cell, folder) for cell in cells) for cells in rows]
     if modality.part == "text":
-        return [tuple(file for cell in cells if isinstance(cell, str) for file in subtitle_files(Path(cell)))
+        return [tuple(file for cell in cells if isinstance(cell, str) for file in _subtitles(Path(cell), folder))
                 for cells in found]
     return found
 
@@ -46,6 +46,12 @@ def row_cells(table: Table, modality: Modality) -> list[RowCells]:
 def subtitle_files(video: Path) -> list[Path]:
     """The subtitles beside a video: the first of its name ending in .srt or .vtt."""
     return [file for ending in SUBTITLES if (file := video.with_suffix(ending)).is_file()][:1]
+
+
+def _subtitles(video: Path, folder: TableFolder) -> list[Path | Refused]:
+    """The same as cells: refused where they are a link that leads out of the folder."""
+    located = [_located(file, folder) for file in subtitle_files(video)]
+    return [file if isinstance(file, Refused) else Path(file) for file in located]
 
 
 def num_cut_lists(table: Table, modality: Modality) -> int:

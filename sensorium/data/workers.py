@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.data.kinds.base import Array, Cell, Kind, first_line
+from sensorium.data.files import first_line
+from sensorium.data.kinds.base import Array, Cell, Kind
 from sensorium.data.limits import (
     MEMORY_BYTES,
     SECONDS,
@@ -36,6 +37,7 @@ CHUNKS_AHEAD = 4
 IDLE_SECONDS = 30.0
 SEND_SECONDS, SEND_BYTES = 0.02, 1 << 18
 MOST_FALSE_STARTS = 3
+MOST_REASON = 280
 MARKED = sys.platform != "win32"  # elsewhere every result is sent at once, which is slower and says as much
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "MALLOC_ARENA_MAX": "2",
                "ARROW_DEFAULT_MEMORY_POOL": "system", "PYTHONWARNINGS": "ignore", "PYTHONSAFEPATH": "1"}
@@ -84,11 +86,17 @@ def decode_one(kind: Kind, source: Cell, memory_bytes: int = MEMORY_BYTES) -> Ar
     except (BadCell, MemoryError) as error:
         if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
             return Refused(f"needs more than {memory_bytes >> 20} MB of memory to decode")
-        return Refused(str(error))
+        return Refused(_shortened(str(error)))
     except AssertionError:
         raise
     except Exception as error:  # whatever a hostile file makes a decoder raise: no other cell suffers for it
         return Refused(f"the decoder failed ({type(error).__name__}: {first_line(error)})")
+
+
+def _shortened(reason: str) -> str:
+    """A reason in one line of a bearable length: files choose the names that are quoted in it."""
+    line = " ".join(reason.split())
+    return line if len(line) <= MOST_REASON else f"{line[: MOST_REASON - 60]} … {line[-50:]}"
 
 
 def decode_guarded(

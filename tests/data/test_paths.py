@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from sensorium.data.kinds import TextKind
 from sensorium.data.kinds.base import existing_file
 from sensorium.data.paths import TableFolder, located
+from sensorium.data.schema import Modality
+from sensorium.data.sources import row_cells
+from sensorium.data.table import Table
+from sensorium.data.workers import Refused
 from sensorium.errors import BadCell
 
 
@@ -69,6 +76,16 @@ def test_a_folder_named_relatively_or_by_a_link(folder: Path, monkeypatch: pytes
     assert located("a.png", "table") == str(folder / "a.png")
     assert located("a.png", "alias") == str(folder.parent / "alias" / "a.png")
     assert located(folder / "a.png", "alias") == str(folder / "a.png")
+
+
+def test_subtitles_that_are_a_link_to_outside(folder: Path) -> None:
+    (folder / "film.mp4").touch()
+    (folder / "film.srt").symlink_to("../secret")
+    said = Modality(name="film.text", columns=("film",), kind=TextKind(), part="text")
+    table = Table(pl.DataFrame({"film": ["film.mp4"]}), folder, "t")
+    [[cell]] = row_cells(table, said)
+    assert isinstance(cell, Refused) and "lies outside" in cell.reason
+    assert row_cells(replace(table, allow_outside=True), said) == [(folder / "film.srt",)]
 
 
 def test_only_regular_files_are_opened(folder: Path) -> None:

@@ -146,6 +146,9 @@ def test_time_grows_with_the_file(tmp_path: Path) -> None:
 
 def test_one_cell_in_this_process() -> None:
     assert decode_one(KIND, "5") == 5 and decode_one(KIND, "bad words") == Refused("words")
+    long = decode_one(KIND, "bad " + "name\n" * 999 + "of a column")
+    assert isinstance(long, Refused) and "\n" not in long.reason and len(long.reason) < 300
+    assert long.reason.startswith("name name") and long.reason.endswith("of a column")
     assert decode_one(KIND, "raise x") == Refused("the decoder failed (KeyError: 'x')")
     with pytest.raises(AssertionError):
         decode_one(HarmfulKind(broken=True), "5")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import re
 import unicodedata
 import zlib
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ WORD_DROPOUT = 0.1
 LONGEST = 256
 CHARACTERS = 64
 TRAINED_ON = 100_000
+_WORD = re.compile(r"\S{500}")  # a word of 100,000 letters takes seconds to learn from; a text without blanks, less so
 DESCRIBED_BUCKETS = 512
 
 
@@ -68,7 +70,8 @@ class TextKind(BaseModel):
                 texts.append(self.decode(cell))
             except BadCell:
                 continue
-        tokenizer = self.tokenizer or _train_tokenizer([text[:TRAINED_ON] for text in texts], self.vocabulary)
+        tokenizer = self.tokenizer or _train_tokenizer([_WORD.sub(r"\g<0>\n", text[:TRAINED_ON]) for text in texts],
+                                                       self.vocabulary)
         shortened = [text[: CHARACTERS * LONGEST] for text in texts]
         lengths = [len(e.ids) for e in _tokenizer(tokenizer).encode_batch(shortened)] or [1]
         longest = max(4, min(LONGEST, int(np.percentile(lengths, 99)) + 1))
