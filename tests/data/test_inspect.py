@@ -137,6 +137,17 @@ def test_label_conflicts(world: tuple[Path, Columns]) -> None:
     assert not [f for f in agreed.findings if f.topic == "conflict"]
 
 
+def test_a_word_that_turns_a_text_around_is_no_conflict(world: tuple[Path, Columns]) -> None:
+    folder, columns = world
+    note = f"{columns['note'][4]} and no other signs of it anywhere in the left or the right lung"
+    turned = note.replace(" no other ", " other ")
+    pair = {"note": [note, turned, *columns["note"][2:]], "hr": columns["hr"],
+            "label": ["ant", "bee", *columns["label"][2:]]}
+    found = inspected(write(folder, pair), group=None)  # type: ignore[arg-type]
+    assert rows_of(found, "duplicates", "2 texts are nearly the same") == ([1, 2], [])
+    assert not [finding for finding in found.findings if finding.topic == "conflict"]
+
+
 def test_one_picture_with_several_questions_is_no_conflict(tmp_path: Path) -> None:
     columns = clean_world(tmp_path, rows=20)
     questions = ["what colour is it in here", "is there a square in here now"]
@@ -172,6 +183,14 @@ def test_columns_at_fault(world: tuple[Path, Columns]) -> None:
     assert rows_of(found, "rare", "ward: 3 categories of 6 seen once ('East', 'south', 'wst')") == ([6, 7, 8], [])
     assert rows_of(found, "ids", "case_id: 1 id ('c2') in more than one row") == ([3, 31], [])
     assert any(f.topic == "constant" and f.said.startswith("site is the same in every row") for f in found.findings)
+
+
+def test_long_tails_are_no_outliers(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    found = inspected(write(tmp_path, {"income": [f"{value:.2f}" for value in np.exp(random.normal(3.0, 0.8, 400))],
+                                       "label": random.permutation(["ant", "bee"] * 200).tolist()}),
+                      group=None)  # type: ignore[arg-type]
+    assert not [finding for finding in found.findings if finding.topic == "outliers"]
 
 
 def test_class_balance(world: tuple[Path, Columns]) -> None:

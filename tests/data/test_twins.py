@@ -58,7 +58,9 @@ def test_texts() -> None:
     assert near_texts(texts, thoroughly=False).first.tolist() == [3, 303]
     forms = [f"the patient {name} came to the ward on the morning of the visit with {ill}"
              for name, ill in zip(random.choice(words, 200), random.choice(words, 200), strict=True)]
-    assert len(near_texts(forms)) == 0  # two filled-in forms are not alike for being one form
+    found = near_texts([*forms, forms[5].replace(" ward ", " wards ")])
+    assert (found.first.tolist(), found.second.tolist()) == ([5], [200])  # not alike for being one form
+    assert not found.cut
     assert plain_text("¿?") == "¿?" and plain_text("Straße  7") == "strasse 7"
 
 
@@ -127,6 +129,20 @@ def test_copies_are_alike_and_others_are_not(name: str) -> None:
         assert not any(nearly_same(kind, array, other) for other in others), place
     prints = np.stack([fingerprint(kind, array) for array in arrays])
     assert np.isfinite(prints).all() and np.allclose(np.linalg.norm(prints, axis=1), 1.0, atol=1e-5)
+
+
+def test_what_looks_or_sounds_alike_is_not_the_same() -> None:
+    """A grey disc and a black one; one tone in two takes."""
+    across, down = np.mgrid[:40, :40]
+    discs = [np.where((across - 15) ** 2 + (down - 22) ** 2 < 90, ink, 250)[:, :, None].repeat(3, axis=2)
+             for ink in (5, 120)]
+    assert not nearly_same(MADE["image"][0], *(disc.astype(np.uint8) for disc in discs))
+    random = np.random.default_rng(0)
+    tone = np.sin(2 * np.pi * 440 * np.arange(3000) / 4000) * np.linspace(0.3, 0.9, 3000)
+    takes = [(tone + 0.05 * random.normal(size=3000)).astype(np.float32) for _ in range(2)]
+    assert not nearly_same(MADE["audio"][0], *takes)
+    kind = MADE["audio"][0]
+    assert float(fingerprint(kind, takes[0]) @ fingerprint(kind, takes[1])) < 0.5
 
 
 def test_featureless_cells_are_like_nothing() -> None:
