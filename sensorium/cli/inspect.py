@@ -23,6 +23,7 @@ from sensorium.cli.options import (
     print_json,
     settings_of,
 )
+from sensorium.errors import RecipeError
 
 if TYPE_CHECKING:
     from sensorium.data.inspect import Inspection
@@ -59,6 +60,8 @@ def inspect(
     from sensorium.data.read import read
     from sensorium.data.table import read_table
 
+    if near and fix is None:
+        raise RecipeError("--near says what --fix takes for the same: give --fix OUT.csv with it")
     originals = [str(path) for path in (table, against) if path is not None]
     if fix is not None:
         from sensorium.data.new_place import refuse_place

@@ -92,5 +92,7 @@ def test_places_that_are_refused_before_anything_is_read(tables: tuple[Path, Pat
     for fix, words in ((train, "is the original"), (test, "is the original"), (train.parent / "x.xlsx", "expected a")):
         status, out, err = _run(monkeypatch, capsys, train, "--against", test, "--fix", fix)
         assert (status, out) == (2, "") and words in err and len(err.splitlines()) == 1
+    status, _, err = _run(monkeypatch, capsys, train, "--near")
+    assert status == 2 and "give --fix OUT.csv with it" in err
     status, _, err = _run(monkeypatch, capsys, train, "--against", train.parent / "none.csv")
     assert status == 2 and "no such file or folder" in err
