@@ -2,6 +2,7 @@
 #   make demo    generate the scene world, train, evaluate, report
 #   make test    the test suite          make slow   the slower checks
 #   make check   ruff and mypy           make bench  the benchmarks
+#   make fuzz    2,000 hostile files of every form through the decoders
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -9,7 +10,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test slow check bench install clean
+.PHONY: demo test slow check bench fuzz install clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
@@ -36,6 +37,9 @@ check: $(STAMP)
 bench: $(STAMP)
 	env -u OMP_NUM_THREADS $(PY) benchmarks/overhead.py
 	$(PY) benchmarks/imports.py
+
+fuzz: $(STAMP)
+	PYTHONPATH=tests $(PY) tests/fuzz.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -14,6 +14,8 @@ import numpy as np
 
 from sensorium.errors import BadCell
 
+KEPT: list[Any] = []
+
 
 @dataclass(frozen=True)
 class HarmfulKind:
@@ -41,6 +43,8 @@ class HarmfulKind:
             time.sleep(float(rest))
         elif word == "swallow":
             return len(np.ones(int(rest) << 20, dtype=np.uint8))
+        elif word == "keep":
+            KEPT.append(np.ones(int(rest) << 20, dtype=np.uint8))
         elif word == "hide":  # as decoders do that turn every error into their own
             try:
                 np.ones(1 << 40, dtype=np.uint8)

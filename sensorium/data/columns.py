@@ -263,9 +263,6 @@ def _of_text(raw: bytes) -> Columns:
 
     text, separator, header = _text(raw)
     _refuse_large(text.count(separator) + text.count(b"\n"))
-    width = text.partition(b"\n")[0].count(separator) + 1
-    if width > MOST_COLUMNS:
-        raise BadCell(f"{width:,} columns: at most {MOST_COLUMNS:,} are read")
     try:
         frame = pl.read_csv(io.BytesIO(text), separator=separator.decode(), has_header=header is not None,
                             infer_schema=False)
@@ -304,6 +301,9 @@ def _text(raw: bytes) -> tuple[bytes, bytes, list[str] | None]:
     if separator == b" ":
         text = b"\n".join(b" ".join(line.split()) for line in text.split(b"\n"))
         first = text.partition(b"\n")[0]
+    width = first.count(separator) + 1
+    if width > MOST_COLUMNS:
+        raise BadCell(f"{width:,} columns: at most {MOST_COLUMNS:,} are read")
     cells = [cell.strip().strip('"').strip() for cell in first.decode().split(separator.decode())]
     return text, separator, None if all(map(_is_number, cells)) else cells
 

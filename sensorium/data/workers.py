@@ -5,69 +5,24 @@ from __future__ import annotations
 import heapq
 import os
 import pickle
-import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-import numpy as np
-
-from sensorium.data.files import first_line
+from sensorium.data.decoder import MARKED, Fault, Refused, Settings, decode_one, serve
 from sensorium.data.kinds.base import Array, Cell, Kind
-from sensorium.data.limits import (
-    MEMORY_BYTES,
-    SECONDS,
-    allowed_seconds,
-    is_overdue,
-    is_overtime,
-    limit_memory,
-    memory_in_use,
-    retire_from_terminal,
-    start_clock,
-    stop_clock,
-)
-from sensorium.errors import BadCell
+from sensorium.data.limits import MEMORY_BYTES, SECONDS, allowed_seconds, is_overdue, is_overtime
+
+__all__ = ["Refused", "decode_guarded", "decode_one"]
 
 CHUNK = 64
 CHUNK_BYTES = 8 << 20
 CHUNKS_AHEAD = 4
-IDLE_SECONDS = 30.0
-SEND_SECONDS, SEND_BYTES = 0.02, 1 << 18
 MOST_FALSE_STARTS = 3
-MOST_REASON = 280
-MARKED = sys.platform != "win32"  # elsewhere every result is sent at once, which is slower and says as much
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "MALLOC_ARENA_MAX": "2",
                "ARROW_DEFAULT_MEMORY_POOL": "system", "PYTHONWARNINGS": "ignore", "PYTHONSAFEPATH": "1"}
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A cell that could not be decoded.
-
-    Args:
-        reason: why, in words for the user.
-    """
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """What a worker needs to know before its first cell of a call."""
-
-    kind: Kind
-    seconds: float
-    memory_bytes: int
-
-
-@dataclass(frozen=True)
-class _Fault:
-    """Not a bad cell but a mistake in a program: the caller hears of it."""
-
-    error: str
 
 
 @dataclass(frozen=True, order=True)
@@ -77,26 +32,6 @@ class _Job:
     first: int
     stop: int
     again: bool = False
-
-
-def decode_one(kind: Kind, source: Cell, memory_bytes: int = MEMORY_BYTES) -> Array | Refused:
-    """One cell in this process: its array, or why there is none."""
-    try:
-        return kind.decode(source)
-    except (BadCell, MemoryError) as error:
-        if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
-            return Refused(f"needs more than {memory_bytes >> 20} MB of memory to decode")
-        return Refused(_shortened(str(error)))
-    except AssertionError:
-        raise
-    except Exception as error:  # whatever a hostile file makes a decoder raise: no other cell suffers for it
-        return Refused(f"the decoder failed ({type(error).__name__}: {first_line(error)})")
-
-
-def _shortened(reason: str) -> str:
-    """A reason in one line of a bearable length: files choose the names that are quoted in it."""
-    line = " ".join(reason.split())
-    return line if len(line) <= MOST_REASON else f"{line[: MOST_REASON - 60]} … {line[-50:]}"
 
 
 def decode_guarded(
@@ -119,7 +54,7 @@ def decode_guarded(
         RuntimeError: no process can be started, or the kind itself is broken.
     """
     assert workers >= 1
-    pool = _Crew(_Settings(kind, seconds, memory_bytes), sources, workers)
+    pool = _Crew(Settings(kind, seconds, memory_bytes), sources, workers)
     try:
         yield from pool.results()
     finally:
@@ -129,7 +64,7 @@ def decode_guarded(
 class _Crew:
     """The workers of one call, and what each still has to do."""
 
-    def __init__(self, settings: _Settings, sources: Sequence[Cell], size: int) -> None:
+    def __init__(self, settings: Settings, sources: Sequence[Cell], size: int) -> None:
         self.settings = settings
         self.sources = sources
         self.size = size
@@ -168,8 +103,9 @@ class _Crew:
         except (EOFError, OSError):
             self._bury(worker)
             return
-        if isinstance(message, _Fault):
+        if isinstance(message, Fault):
             raise RuntimeError(f"decoding {self.settings.kind.name} cells failed: {message.error}")
+        worker.proven = True
         for result in message:
             self.done[worker.taken] = result
             worker.taken += 1
@@ -182,16 +118,15 @@ class _Crew:
         del self.busy[worker.connection]
         started, code = worker.num_started(), worker.end()
         job, taken = worker.job, worker.taken
-        if started == 0:
+        if started == 0 or code == 0:
             heapq.heappush(self.jobs, job)
-            self.false_starts += code != 0
+            self.false_starts += not worker.proven
             if self.false_starts > MOST_FALSE_STARTS:
                 raise RuntimeError(f"decoding processes end as soon as they are started (exit code {code})")
             return
         culprit = job.first + started - 1
         if culprit >= taken:
-            again = job.again or is_overtime(code)
-            if again:
+            if job.again or is_overtime(code):
                 self.done[culprit] = Refused(self._verdict(culprit, code))
             else:
                 heapq.heappush(self.jobs, _Job(culprit, culprit + 1, True))
@@ -226,15 +161,16 @@ class _Worker:
         context: Any = get_context("loky")
         self.connection, theirs = context.Pipe()
         self.marks, their_marks = context.Pipe(duplex=False)
-        self.process = context.Process(target=_serve, args=(theirs, their_marks), daemon=True, env=ENVIRONMENT)
+        self.process = context.Process(target=serve, args=(theirs, their_marks), daemon=True, env=ENVIRONMENT)
         self.process.start()
         theirs.close()
         their_marks.close()
         if MARKED:
             os.set_blocking(self.marks.fileno(), False)
-        self.settings: _Settings | None = None
+        self.settings: Settings | None = None
         self.job = _Job(0, 0)
         self.taken = 0
+        self.proven = False
 
     @staticmethod
     def hired() -> _Worker:
@@ -250,11 +186,12 @@ class _Worker:
                 worker.end()
         return _Worker()
 
-    def give(self, settings: _Settings, job: _Job, sources: Sequence[Cell]) -> None:
+    def give(self, settings: Settings, job: _Job, sources: Sequence[Cell]) -> None:
         """A job, and what the worker has to know for it."""
         self.job, self.taken = job, job.first
-        self.connection.send_bytes(pickle.dumps(
-            (settings if self.settings is not settings else None, list(sources[job.first : job.stop])), protocol=5))
+        news = settings if self.settings is not settings else None
+        order = (news, job.again, list(sources[job.first : job.stop]))
+        self.connection.send_bytes(pickle.dumps(order, protocol=5))
         self.settings = settings
 
     def num_started(self) -> int:
@@ -272,7 +209,7 @@ class _Worker:
             self.process.terminate()
         self.connection.close()
         self.marks.close()
-        self.process.join(timeout=1.0)
+        self.process.join(timeout=10.0)
         if self.process.is_alive():
             self.process.terminate()
             self.process.join()
@@ -296,50 +233,3 @@ def _jobs(sources: Sequence[Cell], workers: int) -> list[_Job]:
             first, size = number, 0
         size += length
     return [*jobs, _Job(first, len(sources))] if len(sources) else []
-
-
-def _serve(connection: Connection, marks: Connection) -> None:
-    """A worker's life: jobs until nobody is there any more, or none has come for a while."""
-    retire_from_terminal()
-    settings: _Settings | None = None
-    before = 0
-    try:
-        while connection.poll(IDLE_SECONDS):
-            given, sources = pickle.loads(connection.recv_bytes())
-            if given is not None:
-                settings = given
-                before = limit_memory(settings.kind.name, settings.memory_bytes)
-            assert settings is not None
-            for results in _decoded(settings, sources, marks):
-                connection.send_bytes(pickle.dumps(results, protocol=5))
-            if before and memory_in_use() > before + settings.memory_bytes // 8:
-                return  # cells have left too much behind: somebody fresh shall go on
-    except (EOFError, OSError, KeyboardInterrupt):
-        return
-    except MemoryError:
-        os._exit(1)
-    except Exception as error:
-        connection.send_bytes(pickle.dumps(_Fault(f"{type(error).__name__}: {first_line(error)}")))
-
-
-def _decoded(
-    settings: _Settings, sources: Sequence[Cell], marks: Connection,
-) -> Iterator[list[Array | Refused]]:
-    """The results of a job, a few at a time: what has taken long or is large is sent at once."""
-    results: list[Array | Refused] = []
-    sent, size = time.monotonic(), 0
-    mark = marks.fileno()
-    for source in sources:
-        if MARKED:
-            os.write(mark, b".")
-        start_clock(allowed_seconds(source, settings.seconds))
-        result = decode_one(settings.kind, source, settings.memory_bytes)
-        results.append(result)
-        size += result.nbytes if isinstance(result, np.ndarray) else SEND_BYTES // CHUNK
-        if size >= SEND_BYTES or time.monotonic() - sent >= SEND_SECONDS or not MARKED:
-            stop_clock()
-            yield results
-            results, sent, size = [], time.monotonic(), 0
-    stop_clock()
-    if results:
-        yield results

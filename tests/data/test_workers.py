@@ -18,7 +18,7 @@ import psutil
 import pytest
 from hostile import HarmfulKind
 
-from sensorium.data import limits, workers
+from sensorium.data import decoder, limits, workers
 from sensorium.data.kinds import ImageKind
 from sensorium.data.workers import Refused, decode_guarded, decode_one
 
@@ -51,7 +51,13 @@ def test_a_cell_that_ends_its_process_is_refused_and_the_others_are_not() -> Non
             assert isinstance(result, Refused) and harm[sources[number]] in result.reason, (sources[number], result)
         else:
             assert result == number
+
+
+@posix
+def test_memory_is_judged_in_a_fresh_process(tmp_path: Path) -> None:
     assert _decoded(["swallow 300"] * 3) == [300 << 20] * 3
+    found = _decoded(["1", "keep 200", "swallow 400", "swallow 600", "5"], 1)
+    assert found[:3] == [1, "keep", 400 << 20] and isinstance(found[3], Refused) and found[4] == 5
 
 
 @posix
@@ -72,7 +78,7 @@ def test_a_mistake_in_a_kind_is_an_error_not_a_refused_cell() -> None:
 
 
 def test_processes_that_never_start_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_serve", os.abort)
+    monkeypatch.setattr(workers, "serve", os.abort)
     monkeypatch.setattr(workers, "_IDLE", {})
     with pytest.raises(RuntimeError, match="end as soon as they are started"):
         _decoded(["1"])
@@ -91,12 +97,12 @@ def test_an_idle_worker_ends_by_itself_and_a_dead_one_is_replaced(monkeypatch: p
     assert _decoded(["pid"], 1)[0] != pid
     monkeypatch.setattr(workers, "_IDLE", {})
     served: list[Any] = []
-    monkeypatch.setattr(workers, "IDLE_SECONDS", 0.05)
-    monkeypatch.setattr(workers, "retire_from_terminal", lambda: served.append(time.monotonic()))
+    monkeypatch.setattr(decoder, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(decoder, "retire_from_terminal", lambda: served.append(time.monotonic()))
     from multiprocessing import Pipe
 
     ours, theirs = Pipe()
-    thread = threading.Thread(target=workers._serve, args=(theirs, theirs))
+    thread = threading.Thread(target=decoder.serve, args=(theirs, theirs))
     thread.start()
     thread.join(timeout=5)
     assert served and not thread.is_alive()
