@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from bombs import bombs
 from fuzzing import FORMS_OF_KINDS, fuzzed
-from mutations import RESEALED, bombs, mutated
+from mutations import RESEALED, mutated
 from PIL import Image
 from seeds import FORMS, film, seeds
 
