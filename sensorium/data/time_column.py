@@ -15,6 +15,7 @@ ONE_WAY = 0.9
 BY_SIZE = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 """Above so many a number that names no unit counts ns, us or ms since 1970."""
 NEAR_ZERO = 10.0
+LATEST = 1e11
 _UNITS = {"s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e3, "msec": 1e3, "millis": 1e3,
           "millisecond": 1e3, "milliseconds": 1e3, "us": 1e6, "usec": 1e6, "micros": 1e6, "microsecond": 1e6,
           "microseconds": 1e6, "ns": 1e9, "nsec": 1e9, "nanos": 1e9, "nanosecond": 1e9, "nanoseconds": 1e9}
@@ -52,7 +53,8 @@ def seconds(columns: Columns, name: str) -> Numbers:
     """(row,) the times of a column in seconds, NaN where there is none; dates count from 1970.
 
     The unit is the one that the column's name ends in (ms, us, ns …); else stamps too large to be seconds count
-    milliseconds, microseconds or nanoseconds since 1970, and all others are seconds.
+    milliseconds, microseconds or nanoseconds since 1970, and all others are seconds. What then lies over three thousand
+    years away is no time.
 
     Raises: BadCell: no such column, or neither numbers nor dates.
     """
@@ -60,11 +62,11 @@ def seconds(columns: Columns, name: str) -> Numbers:
         numbers = columns.values[:, columns.names.index(name)]
         unit = _NAMED_UNIT.search(_plain(name))
         if unit is not None:
-            return numbers / _UNITS[unit[1]]
+            return _sensible(numbers / _UNITS[unit[1]])
         finite = np.abs(numbers[np.isfinite(numbers)])
         with np.errstate(over="ignore"):
             size = float(np.median(finite)) if len(finite) else 0.0
-        return numbers / next((per_second for least, per_second in BY_SIZE if size > least), 1.0)
+        return _sensible(numbers / next((per_second for least, per_second in BY_SIZE if size > least), 1.0))
     if name not in columns.others:
         raise BadCell(f"no time column {name!r}: the columns are {', '.join(map(repr, columns.names[:10]))}")
     from sensorium.data.stamps import to_seconds
@@ -85,6 +87,10 @@ def beginning(times: Numbers) -> float:
     """
     near = max(NEAR_ZERO, float(times[-1] - times[0]))
     return float(times[0]) if abs(float(times[0])) <= near else 0.0
+
+
+def _sensible(times: Numbers) -> Numbers:
+    return np.where(np.abs(times) <= LATEST, times, np.nan)
 
 
 def _plain(name: str) -> str:

@@ -193,6 +193,16 @@ def test_clocks_count_as_written_near_zero() -> None:
     assert span is not None and span[0, 0].tolist() == pytest.approx([3.0, 3.05]) and len(span[0]) == 100
 
 
+def test_a_stamp_from_another_age_is_none() -> None:
+    kind = SeriesKind().measure([_csv("t,x", TIMES, TIMES)])
+    times = TIMES.copy()
+    times[[0, 99]] = (-1e300, 9e18)
+    recording = kind.decode(_csv("t,x", times, TIMES))
+    assert recording.start == pytest.approx(0.05) and len(recording.values) == 98
+    span = kind.collate([recording]).span
+    assert span is not None and span.isfinite().all()
+
+
 def test_long_recordings_are_cut_and_slow_enough() -> None:
     kind = SeriesKind().measure([(np.arange(5000.0), 500.0)] * 3)
     assert kind.max_steps == 1024 and kind.rate == pytest.approx(102.3, rel=1e-2)
