@@ -138,7 +138,10 @@ def test_large_cells_and_large_results() -> None:
 
 
 @posix
-def test_nothing_of_a_decoder_reaches_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_of_a_decoder_reaches_the_terminal(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers, "_IDLE", {})  # a new process, which has this test's terminal
     assert _decoded(["shout", "shout"]) == ["shout", "shout"]
     assert capfd.readouterr() == ("", "")
 
