@@ -24,6 +24,7 @@ from sensorium.encoders.pretrained import (
     kinds_of,
     match_folders,
 )
+from sensorium.encoders.pretrained.adapters import add_adapters
 from sensorium.encoders.pretrained.pooling import pool_sequence
 from sensorium.errors import RecipeError
 from sensorium.keyed import Draws
@@ -580,3 +581,12 @@ def test_settings_that_contradict_the_model(models: dict[str, Path]) -> None:
         _encoder(models["vit"], "image", weights="a.pth")
     with pytest.raises(RecipeError, match="needs its options"):
         PretrainedEncoder.build(ImageKind(), 16)
+
+
+def test_adapters_go_only_where_they_can_learn() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+    add_adapters(network, {"0.weight", "0.bias"}, 2, "mine")
+    trained = {path for path, parameter in network.named_parameters() if parameter.requires_grad}
+    assert trained and all(path.startswith("0.lora_") for path in trained)
+    with pytest.raises(RecipeError, match=r"'mine' has no linear layer and no 1 × 1 convolution .* use tune=finetune"):
+        add_adapters(torch.nn.Conv2d(3, 3, 3), {"weight"}, 2, "mine")

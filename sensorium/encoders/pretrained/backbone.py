@@ -55,7 +55,7 @@ class Loaded:
         model: the part that encodes the kind, in float32, in evaluation mode.
         config: transformers' configuration of the whole.
         settings: the part's own configuration, as plain values.
-        unset: names of its parameters that the files lack: random.
+        unset: names of its parameters that the files lack: random, and the same at every loading.
     """
 
     model: nn.Module

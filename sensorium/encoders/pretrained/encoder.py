@@ -132,9 +132,8 @@ class PretrainedEncoder(StagedEncoder):
         }
         digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.backbone.state_dict().items()):
-            if name.removeprefix("model.") not in self.unset:
-                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
     def _tried(self) -> tuple[int, frozenset[str]]:
