@@ -51,7 +51,7 @@ def with_stored_features(
         cache = TokenCache() if cache is None else cache
         options = model.recipe.model.encoders[name]
         key = CacheKey(options.name, encoder.fingerprint(), settings, options.tokens)
-        digests = [_digest(cells, source) for source in cells.arrays.sources]
+        digests = [_digest(cells, number, source) for number, source in enumerate(cells.arrays.sources)]
         with cache.open(key) as store:
             encoder.to(device or model.device)
             _compute(encoder.eval(), cells, store, digests, report(name) if report is not None else None)
@@ -61,10 +61,13 @@ def with_stored_features(
     return samples if not replaced else dataclasses.replace(samples, cells={**samples.cells, **replaced})
 
 
-def _digest(cells: Cells, source: Any) -> str:
-    """A media cell's digest is that of its file, a text's that of the text."""
+def _digest(cells: Cells, number: int, source: Any) -> str:
+    """A media cell's digest is that of its file, a text's its own; else that of the decoded cell."""
     is_path = isinstance(source, str) and not isinstance(cells.kind, TextKind)
-    return content_digest(Path(source) if is_path else source)
+    try:
+        return content_digest(Path(source) if is_path else source)
+    except (OSError, TypeError):  # a file that has gone since it was decoded, an object of another make
+        return content_digest(cells.arrays.get([number])[0])
 
 
 def _compute(

@@ -17,16 +17,22 @@ from sensorium.encoders.image import GROUP_CHANNELS, LARGE_SIDE, ResidualBlock
 from sensorium.encoders.time import TimeEncoding, window_spans, windows
 from sensorium.encoders.transformer import TransformerBlock
 
+NEIGHBOURS = 5
+VIEWS = 3
+PARTS = 8
+GLANCE = (6, 10)
 STILL = 0.02
 """Movement below this, in units of 64 grey levels, is not made larger."""
 
 
 class VideoFrames(Encoder):
-    """One token per frame: a residual network sees each picture, a transformer mixes them over time.
+    """One token per frame and one for the clip: a residual network sees each picture, a transformer mixes over time.
 
-    The network sees each picture twice: as it is, and as its difference from the mean picture of the clip, in units of
-    how much the clip moves; what stands still is most of a picture and says little. When a frame was is known from its
-    span alone, through the time encoding. Only real frames are computed.
+    The network sees each picture three times: as it is; as its difference from the mean picture of the clip; and how
+    far each place has changed since the frame before; the latter two in units of how much the clip moves. What stands
+    still is most of a picture and says little. When a frame was is known from its
+    span alone, through the time encoding. The last token says what happened when: the frames' vectors, averaged over
+    each eighth of the clip, side by side through one linear map. Only real frames are computed.
 
     Args:
         height, width_px: pixels of a frame.
@@ -40,7 +46,7 @@ class VideoFrames(Encoder):
         >>> seconds = torch.arange(5)[:, None] * 0.08 + torch.tensor([0.0, 0.08])
         >>> clips = Inputs(torch.zeros(2, 5, 3, 36, 64), torch.ones(2, 5, dtype=torch.bool), seconds.expand(2, 5, 2))
         >>> encoder(clips).values.shape
-        torch.Size([2, 5, 48])
+        torch.Size([2, 6, 48])
     """
 
     def __init__(
@@ -49,12 +55,15 @@ class VideoFrames(Encoder):
     ) -> None:
         super().__init__()
         stride = _stem_stride(height, width_px)
-        self.stem = nn.Conv2d(2 * channels, stages[0], 2 * stride + 1, stride=stride, padding=stride, bias=False)
+        self.stem = nn.Conv2d(VIEWS * channels, stages[0], 2 * stride + 1, stride=stride, padding=stride, bias=False)
         blocks = [ResidualBlock(stages[0], stages[0])]
         blocks += [ResidualBlock(num_in, num_out, stride=(2, 2)) for num_in, num_out in pairwise(stages)]
         self.pictures = nn.Sequential(*blocks)
         self.picture_norm = nn.GroupNorm(max(1, stages[-1] // GROUP_CHANNELS), stages[-1])
         self.project = nn.Linear(stages[-1] * _num_cells(height, width_px, stride * 2 ** (len(stages) - 1)), width)
+        self.glance = nn.Linear((VIEWS - 1) * channels * GLANCE[0] * GLANCE[1], width, bias=False)
+        self.whole = nn.Sequential(nn.LayerNorm(width), nn.Flatten(1), nn.Linear(PARTS * width, width))
+        self.motion = nn.ModuleList(MotionBlock(width) for _ in range(depth))
         self.time = TimeEncoding(width)
         self.blocks = nn.ModuleList(TransformerBlock(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
@@ -66,37 +75,91 @@ class VideoFrames(Encoder):
         return cls(height=kind.height, width_px=kind.width, channels=kind.channels, width=width)
 
     def forward(self, inputs: Inputs) -> Tokens:
-        """(row, frame, channel, height, width_px) pictures in 0…255 → one token per frame, with its seconds."""
+        """(row, frame, channel, height, width_px) pictures in 0…255 → a token per frame, with its seconds, and one for
+        the clip."""
         assert inputs.mask is not None and inputs.span is not None
         mask = inputs.mask
         seen = self._seen(_with_motion(inputs.values, mask)[mask])
         values = seen.new_zeros(*mask.shape, seen.shape[-1])
         values[mask] = seen
+        for motion in self.motion:
+            values = motion(values, mask)
+        parts, clip_span = _parts(values, mask, inputs.span)
         values = torch.where(mask[:, :, None], values + self.time(inputs.span, mask), 0.0)
         for block in self.blocks:
             values = block(values, mask)
-        return Tokens(self.norm(values), mask, torch.where(mask[:, :, None], inputs.span, 0.0))
+        values = torch.cat([self.norm(values), self.whole(parts)[:, None]], dim=1)
+        span = torch.cat([torch.where(mask[:, :, None], inputs.span, 0.0), clip_span], dim=1)
+        return Tokens(values, torch.cat([mask, mask.any(dim=1, keepdim=True)], dim=1), span)
 
     def _seen(self, pictures: Tensor) -> Float[Tensor, "frame width"]:
-        """(frame, 2 · channel, height, width_px) → a vector per picture, which still knows what was where in it."""
+        """(frame, 3 · channel, height, width_px) → a vector per picture, which still knows what was where in it."""
         scaled = pictures.to(self.project.weight.dtype).contiguous(memory_format=torch.channels_last)
         maps = self.pictures(self.stem(scaled))
         maps = F.relu(self.picture_norm(maps))
-        seen: Tensor = self.project(rearrange(maps, "frame channel height width_px -> frame (height width_px channel)"))
-        return seen
+        seen = self.project(rearrange(maps, "frame channel height width_px -> frame (height width_px channel)"))
+        small = F.adaptive_avg_pool2d(scaled[:, scaled.shape[1] // VIEWS :], GLANCE)
+        small = rearrange(small, "frame channel height width_px -> frame (channel height width_px)")
+        both: Tensor = seen + self.glance(small)
+        return both
+
+
+def _parts(
+    values: Float[Tensor, "batch frame width"], mask: Bool[Tensor, "batch frame"], span: Float[Tensor, "batch frame 2"]
+) -> tuple[Float[Tensor, "batch part width"], Float[Tensor, "batch 1 2"]]:
+    """The mean vector over each eighth of every clip's time, 0 where none was, and the clip's own span."""
+    start = torch.where(mask, span[:, :, 0], torch.inf).amin(dim=1, keepdim=True)
+    end = torch.where(mask, span[:, :, 1], -torch.inf).amax(dim=1, keepdim=True)
+    whole = torch.where(mask.any(dim=1, keepdim=True), torch.cat([start, end], dim=1), 0.0)
+    centre = torch.where(mask[:, :, None], span, 0.0).mean(dim=-1) - whole[:, :1]
+    part = (PARTS * centre / (whole[:, 1:] - whole[:, :1]).clamp(min=1e-6)).long().clamp(0, PARTS - 1)
+    share = F.one_hot(part, PARTS).to(values.dtype) * mask[:, :, None]
+    share = share / share.sum(dim=1, keepdim=True).clamp(min=1.0)
+    means = torch.einsum("bfp,bfw->bpw", share, torch.where(mask[:, :, None], values, 0.0))
+    return means, whole[:, None]
+
+
+class MotionBlock(nn.Module):
+    """x + conv(gelu(conv(norm(x)))) over five neighbouring frames each: how pictures change from one to the next.
+
+    Args:
+        width: of the frames' vectors.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.conv_in = nn.Conv1d(width, width, NEIGHBOURS, padding=NEIGHBOURS // 2)
+        self.conv_out = nn.Conv1d(width, width, NEIGHBOURS, padding=NEIGHBOURS // 2)
+
+    def forward(
+        self, values: Float[Tensor, "batch frame width"], mask: Bool[Tensor, "batch frame"]
+    ) -> Float[Tensor, "batch frame width"]:
+        """Frames' vectors with their neighbours looked at; masked frames count as zeros."""
+        hidden = self._over(self.conv_in, torch.where(mask[:, :, None], self.norm(values), 0.0))
+        hidden = self._over(self.conv_out, torch.where(mask[:, :, None], F.gelu(hidden), 0.0))
+        return torch.where(mask[:, :, None], values + hidden, 0.0)
+
+    def _over(self, conv: nn.Conv1d, values: Float[Tensor, "batch frame width"]) -> Tensor:
+        mixed: Tensor = rearrange(conv(rearrange(values, "batch frame width -> batch width frame")),
+                                  "batch width frame -> batch frame width")
+        return mixed
 
 
 def _with_motion(
     frames: Shaped[Tensor, "batch frame channel height width_px"], mask: Bool[Tensor, "batch frame"]
-) -> Float[Tensor, "batch frame two_channels height width_px"]:
-    """(x − 127.5) / 64 beside (x − m) / s: m the mean picture over a clip's real frames, s the deviation from it."""
+) -> Float[Tensor, "batch frame views height width_px"]:
+    """(x − 127.5) / 64, (x − m) / s and |x − x_before| / s side by side: m the mean picture over a clip's real frames, s
+    the deviation from it; 0 for the first frame's change."""
     real = rearrange(mask, "batch frame -> batch frame 1 1 1")
     pictures = torch.where(real, (frames.to(_floating(frames)) - 127.5) / 64.0, 0.0)
     count = mask.sum(dim=1).clamp(min=1)[:, None, None, None, None]
     moved = torch.where(real, pictures - pictures.sum(dim=1, keepdim=True) / count, 0.0)
     size = count * moved[0, 0].numel()
     spread = (moved.square().sum(dim=(1, 2, 3, 4), keepdim=True) / size + STILL**2).sqrt()
-    return torch.cat([pictures, moved / spread], dim=2)
+    change = torch.where(real[:, 1:], (pictures[:, 1:] - pictures[:, :-1]).abs(), 0.0)
+    change = torch.cat([torch.zeros_like(pictures[:, :1]), change], dim=1)
+    return torch.cat([pictures, moved / spread, change / spread], dim=2)
 
 
 def _floating(values: Tensor) -> torch.dtype:
