@@ -96,7 +96,7 @@ class Model(nn.Module):
 
     def num_parameters(self) -> int:
         """Trained numbers in the model."""
-        return sum(parameter.numel() for parameter in self.parameters())
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     # --- training and the steps of every use -----------------------------------------------------------------------
 
@@ -149,7 +149,8 @@ class Model(nn.Module):
 
     def _nothing(self, encoder: nn.Module, num_rows: int, device: torch.device) -> Tokens:
         """Masked tokens for a modality that no row has: the encoder is not called, its gradients are zeros."""
-        attached = sum((0.0 * parameter.sum() for parameter in encoder.parameters()), torch.zeros((), device=device))
+        attached = sum((0.0 * parameter.sum() for parameter in encoder.parameters() if parameter.requires_grad),
+                       torch.zeros((), device=device))
         values = torch.zeros(num_rows, 1, self.recipe.model.width, device=device) + attached
         return Tokens(values, torch.zeros(num_rows, 1, dtype=torch.bool, device=device))
 

@@ -6,19 +6,18 @@ from itertools import pairwise
 
 import torch
 from einops import rearrange, reduce, repeat
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sensorium.data.kinds.base import Inputs
 from sensorium.data.kinds.video import VideoKind
 from sensorium.encoders.base import Encoder, Tokens
-from sensorium.encoders.image import GROUP_CHANNELS, LARGE_SIDE, ResidualBlock
+from sensorium.encoders.image import GROUP_CHANNELS, LARGE_SIDE, ImageResNet, ResidualBlock
 from sensorium.encoders.time import TimeEncoding, window_spans, windows
 from sensorium.encoders.transformer import TransformerBlock
 
 NEIGHBOURS = 5
-VIEWS = 3
 PARTS = 8
 GLANCE = (6, 10)
 STILL = 0.02
@@ -26,13 +25,13 @@ STILL = 0.02
 
 
 class VideoFrames(Encoder):
-    """One token per frame and one for the clip: a residual network sees each picture, a transformer mixes over time.
+    """One token per frame and two for the clip: a residual network sees each picture, a transformer mixes over time.
 
-    The network sees each picture three times: as it is; as its difference from the mean picture of the clip; and how
-    far each place has changed since the frame before; the latter two in units of how much the clip moves. What stands
-    still is most of a picture and says little. When a frame was is known from its
-    span alone, through the time encoding. The last token says what happened when: the frames' vectors, averaged over
-    each eighth of the clip, side by side through one linear map. Only real frames are computed.
+    What stands still would drown what moves. So of each frame the network sees its difference from the mean picture of
+    the clip, and how far each place has changed since the frame before, in units of how much the clip moves; the mean
+    picture has a token of its own, the last. The token before it says what happened when: the frames' vectors, averaged
+    over each eighth of the clip, side by side through one linear map. When a frame was is known from its span, through
+    the time encoding. Only real frames are computed.
 
     Args:
         height, width_px: pixels of a frame.
@@ -46,7 +45,7 @@ class VideoFrames(Encoder):
         >>> seconds = torch.arange(5)[:, None] * 0.08 + torch.tensor([0.0, 0.08])
         >>> clips = Inputs(torch.zeros(2, 5, 3, 36, 64), torch.ones(2, 5, dtype=torch.bool), seconds.expand(2, 5, 2))
         >>> encoder(clips).values.shape
-        torch.Size([2, 6, 48])
+        torch.Size([2, 7, 48])
     """
 
     def __init__(
@@ -55,14 +54,15 @@ class VideoFrames(Encoder):
     ) -> None:
         super().__init__()
         stride = _stem_stride(height, width_px)
-        self.stem = nn.Conv2d(VIEWS * channels, stages[0], 2 * stride + 1, stride=stride, padding=stride, bias=False)
+        self.stem = nn.Conv2d(2 * channels, stages[0], 2 * stride + 1, stride=stride, padding=stride, bias=False)
         blocks = [ResidualBlock(stages[0], stages[0])]
         blocks += [ResidualBlock(num_in, num_out, stride=(2, 2)) for num_in, num_out in pairwise(stages)]
         self.pictures = nn.Sequential(*blocks)
         self.picture_norm = nn.GroupNorm(max(1, stages[-1] // GROUP_CHANNELS), stages[-1])
         self.project = nn.Linear(stages[-1] * _num_cells(height, width_px, stride * 2 ** (len(stages) - 1)), width)
-        self.glance = nn.Linear((VIEWS - 1) * channels * GLANCE[0] * GLANCE[1], width, bias=False)
-        self.whole = nn.Sequential(nn.LayerNorm(width), nn.Flatten(1), nn.Linear(PARTS * width, width))
+        self.glance = nn.Linear(2 * channels * GLANCE[0] * GLANCE[1], width, bias=False)
+        self.whole = nn.Linear(PARTS * width, width)
+        self.still = ImageResNet(height=height, width_px=width_px, channels=channels, width=width, stages=stages)
         self.motion = nn.ModuleList(MotionBlock(width) for _ in range(depth))
         self.time = TimeEncoding(width)
         self.blocks = nn.ModuleList(TransformerBlock(width) for _ in range(depth))
@@ -75,11 +75,12 @@ class VideoFrames(Encoder):
         return cls(height=kind.height, width_px=kind.width, channels=kind.channels, width=width)
 
     def forward(self, inputs: Inputs) -> Tokens:
-        """(row, frame, channel, height, width_px) pictures in 0…255 → a token per frame, with its seconds, and one for
-        the clip."""
+        """(row, frame, channel, height, width_px) pictures in 0…255 → a token per frame, with its seconds, one for what
+        happened when, one for what stood still."""
         assert inputs.mask is not None and inputs.span is not None
         mask = inputs.mask
-        seen = self._seen(_with_motion(inputs.values, mask)[mask])
+        mean, moving = _taken_apart(inputs.values.to(self.project.weight.dtype), mask)
+        seen = self._seen(moving[mask])
         values = seen.new_zeros(*mask.shape, seen.shape[-1])
         values[mask] = seen
         for motion in self.motion:
@@ -88,17 +89,19 @@ class VideoFrames(Encoder):
         values = torch.where(mask[:, :, None], values + self.time(inputs.span, mask), 0.0)
         for block in self.blocks:
             values = block(values, mask)
-        values = torch.cat([self.norm(values), self.whole(parts)[:, None]], dim=1)
-        span = torch.cat([torch.where(mask[:, :, None], inputs.span, 0.0), clip_span], dim=1)
-        return Tokens(values, torch.cat([mask, mask.any(dim=1, keepdim=True)], dim=1), span)
+        parts = self.whole(rearrange(parts, "batch part width -> batch 1 (part width)"))
+        still = self.still(Inputs(mean)).values.mean(dim=1, keepdim=True)
+        there = mask.any(dim=1, keepdim=True)
+        values = torch.cat([self.norm(values), parts, torch.where(there[:, :, None], still, 0.0)], dim=1)
+        span = torch.cat([torch.where(mask[:, :, None], inputs.span, 0.0), clip_span, clip_span], dim=1)
+        return Tokens(values, torch.cat([mask, there, there], dim=1), span)
 
     def _seen(self, pictures: Tensor) -> Float[Tensor, "frame width"]:
-        """(frame, 3 · channel, height, width_px) → a vector per picture, which still knows what was where in it."""
-        scaled = pictures.to(self.project.weight.dtype).contiguous(memory_format=torch.channels_last)
-        maps = self.pictures(self.stem(scaled))
+        """(frame, 2 · channel, height, width_px) → a vector per picture, which still knows what was where in it."""
+        maps = self.pictures(self.stem(pictures.contiguous(memory_format=torch.channels_last)))
         maps = F.relu(self.picture_norm(maps))
         seen = self.project(rearrange(maps, "frame channel height width_px -> frame (height width_px channel)"))
-        small = F.adaptive_avg_pool2d(scaled[:, scaled.shape[1] // VIEWS :], GLANCE)
+        small = F.adaptive_avg_pool2d(pictures, GLANCE)
         small = rearrange(small, "frame channel height width_px -> frame (channel height width_px)")
         both: Tensor = seen + self.glance(small)
         return both
@@ -146,25 +149,22 @@ class MotionBlock(nn.Module):
         return mixed
 
 
-def _with_motion(
-    frames: Shaped[Tensor, "batch frame channel height width_px"], mask: Bool[Tensor, "batch frame"]
-) -> Float[Tensor, "batch frame views height width_px"]:
-    """(x − 127.5) / 64, (x − m) / s and |x − x_before| / s side by side: m the mean picture over a clip's real frames, s
-    the deviation from it; 0 for the first frame's change."""
+def _taken_apart(
+    frames: Float[Tensor, "batch frame channel height width_px"], mask: Bool[Tensor, "batch frame"]
+) -> tuple[Float[Tensor, "batch channel height width_px"], Float[Tensor, "batch frame two_channels height width_px"]]:
+    """A clip's mean picture m over its real frames, in 0…255; and (x − m) / s beside |x − x_before| / s.
+
+    s is the deviation of the clip's pixels from m; the first frame's change is 0.
+    """
     real = rearrange(mask, "batch frame -> batch frame 1 1 1")
-    pictures = torch.where(real, (frames.to(_floating(frames)) - 127.5) / 64.0, 0.0)
-    count = mask.sum(dim=1).clamp(min=1)[:, None, None, None, None]
-    moved = torch.where(real, pictures - pictures.sum(dim=1, keepdim=True) / count, 0.0)
-    size = count * moved[0, 0].numel()
-    spread = (moved.square().sum(dim=(1, 2, 3, 4), keepdim=True) / size + STILL**2).sqrt()
+    pictures = torch.where(real, (frames - 127.5) / 64.0, 0.0)
+    count = rearrange(mask.sum(dim=1).clamp(min=1), "batch -> batch 1 1 1 1")
+    mean = pictures.sum(dim=1, keepdim=True) / count
+    moved = torch.where(real, pictures - mean, 0.0)
+    variance = moved.square().sum(dim=(1, 2, 3, 4), keepdim=True) / (count * moved[0, 0].numel())
     change = torch.where(real[:, 1:], (pictures[:, 1:] - pictures[:, :-1]).abs(), 0.0)
     change = torch.cat([torch.zeros_like(pictures[:, :1]), change], dim=1)
-    return torch.cat([pictures, moved / spread, change / spread], dim=2)
-
-
-def _floating(values: Tensor) -> torch.dtype:
-    """The values' own type where it is a floating one, else 32 bits."""
-    return values.dtype if values.dtype.is_floating_point else torch.float32
+    return mean[:, 0] * 64.0 + 127.5, torch.cat([moved, change], dim=2) / (variance + STILL**2).sqrt()
 
 
 class ClipNorm(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from sensorium.data.kinds.base import Inputs
-from sensorium.encoders.video import ClipNorm, VideoFrames, VideoR2Plus1D, _with_motion
+from sensorium.encoders.video import ClipNorm, VideoFrames, VideoR2Plus1D, _taken_apart
 
 
 def _clips(num_rows: int, num_frames: int) -> Inputs:
@@ -60,11 +60,11 @@ def test_the_clip_s_token_says_what_happened_when() -> None:
     torch.manual_seed(0)
     encoder, clips = VideoFrames(height=16, width_px=16, channels=1, width=16).double(), _clips(1, 8)
     turned = torch.cat([clips.values[:, 4:], clips.values[:, :4]], dim=1)
-    last = [encoder(Inputs(values, clips.mask, clips.span)).values[0, -1] for values in (clips.values, turned)]
+    last = [encoder(Inputs(values, clips.mask, clips.span)).values[0, -2] for values in (clips.values, turned)]
     assert (last[0] - last[1]).abs().mean() > 0.01
     still = torch.full_like(clips.values, 90)
-    views = _with_motion(still, clips.mask)
-    assert views.shape[2] == 3 and not views[:, :, 1:].any()
+    mean, moving = _taken_apart(still.double(), clips.mask)
+    assert moving.shape[2] == 2 and not moving.any() and torch.equal(mean, still[:, 0].double())
 
 
 def test_convolutions_over_time_see_the_neighbouring_frames() -> None:
