@@ -20,7 +20,7 @@ from sensorium.recipe import EncoderOptions
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """Depth → convolutions of each stage: configurations A, B, D and E of the paper, without their linear layers."""
 CHANNELS = (64, 128, 256, 512, 512)
-SMALL_CHANNELS, LARGE_CHANNELS = (32, 64, 96, 128, 128), (16, 32, 64, 96, 128)
+SMALL_CHANNELS, LARGE_CHANNELS = (32, 64, 96, 96, 96), (16, 32, 64, 96, 128)
 LAST_SIDE = 6
 
 
