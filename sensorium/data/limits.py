@@ -40,7 +40,7 @@ def allowed_seconds(source: Cell, seconds: float = SECONDS) -> float:
         3.0
     """
     try:
-        size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
+        size = len(source) if isinstance(source, bytes) else os.stat(source).st_size  # noqa: PTH116  (once a cell)
     except (OSError, TypeError, ValueError):
         size = 0
     return max(seconds, min(MOST_SECONDS, seconds + size / BYTES_A_SECOND))

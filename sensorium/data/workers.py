@@ -17,7 +17,7 @@ from sensorium.data.limits import MEMORY_BYTES, SECONDS, allowed_seconds, is_ove
 
 __all__ = ["Refused", "decode_guarded", "decode_one"]
 
-CHUNK = 64
+CHUNK = 128
 CHUNK_BYTES = 8 << 20
 CHUNKS_AHEAD = 4
 MOST_FALSE_STARTS = 3
