@@ -16,6 +16,10 @@ from sensorium.data.store import StoredTokens
 from sensorium.keyed import Draws
 
 
+HIDDEN_TOKENS = 0.3
+HIDDEN_CHANNELS = 0.6
+
+
 @dataclass(frozen=True)
 class Packed:
     """One modality of a batch: its distinct cells, and which rows have them.
@@ -97,13 +101,14 @@ def make_batch(samples: Samples, rows: npt.NDArray[np.int64], augmentation: Augm
         if len(present) == 0:
             continue
         distinct, which = _numbered(wanted[present])
+        draws = None if augmentation is None else Draws(augmentation.seed, augmentation.epoch,
+                                                        cells.identities[distinct])
         if cells.stored is not None:
             collated = _features(cells.stored, distinct)
+            collated = collated if draws is None else _thinned(collated, draws)
         else:
             collated = cells.kind.collate(cells.arrays.get(distinct.tolist()))
-            if augmentation is not None:
-                draws = Draws(augmentation.seed, augmentation.epoch, cells.identities[distinct])
-                collated = cells.kind.augment(collated, draws)
+            collated = collated if draws is None else cells.kind.augment(collated, draws)
         inputs[name] = Packed(collated, torch.from_numpy(present), torch.from_numpy(which), cells.stored is not None)
     targets = {
         name: TargetValues(torch.from_numpy(labels.values[rows]), torch.from_numpy(labels.mask[rows]))
@@ -116,6 +121,20 @@ def _features(stored: StoredTokens, cells: npt.NDArray[np.int64]) -> Inputs:
     found = stored.get(cells)
     return Inputs(torch.from_numpy(found.values).float(), torch.from_numpy(found.mask),
                   None if found.span is None else torch.from_numpy(found.span))
+
+
+def _thinned(features: Inputs, draws: Draws) -> Inputs:
+    """Stored features with some tokens hidden, never a cell's last one, and some channels of all its tokens at 0.
+
+    Thousands of channels from a frozen encoder are learned by heart in a few epochs; hiding some of them acts as a
+    strong penalty on the weights that read them (Srivastava et al. 2014, section 9.1). What is left keeps its mean.
+    """
+    assert features.mask is not None
+    num_tokens, num_channels = features.values.shape[1:]
+    kept = features.mask & torch.from_numpy(draws.uniform("stored/token", num_tokens) >= HIDDEN_TOKENS)
+    kept = torch.where(kept.any(dim=1, keepdim=True), kept, features.mask)
+    channels = torch.from_numpy(draws.uniform("stored/channel", num_channels) >= HIDDEN_CHANNELS)
+    return Inputs(features.values * (channels / (1.0 - HIDDEN_CHANNELS)).float()[:, None], kept, features.span)
 
 
 def _numbered(cells: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -25,13 +25,14 @@ STILL = 0.02
 
 
 class VideoFrames(Encoder):
-    """One token per frame and two for the clip: a residual network sees each picture, a transformer mixes over time.
+    """One token per frame: a residual network sees each picture, a transformer mixes them over time.
 
     What stands still would drown what moves. So of each frame the network sees its difference from the mean picture of
     the clip, and how far each place has changed since the frame before, in units of how much the clip moves; the mean
-    picture has a token of its own, the last. The token before it says what happened when: the frames' vectors, averaged
-    over each eighth of the clip, side by side through one linear map. When a frame was is known from its span, through
-    the time encoding. Only real frames are computed.
+    picture is seen by a network of its own. What happened when (the frames' vectors, averaged over each eighth of the
+    clip, side by side through one linear map) and the mean picture's vector are added to every frame's token: as tokens
+    of their own, two among dozens, they went unheard. When a frame was is known from its span, through the time
+    encoding. Only real frames are computed.
 
     Args:
         height, width_px: pixels of a frame.
@@ -45,7 +46,7 @@ class VideoFrames(Encoder):
         >>> seconds = torch.arange(5)[:, None] * 0.08 + torch.tensor([0.0, 0.08])
         >>> clips = Inputs(torch.zeros(2, 5, 3, 36, 64), torch.ones(2, 5, dtype=torch.bool), seconds.expand(2, 5, 2))
         >>> encoder(clips).values.shape
-        torch.Size([2, 7, 48])
+        torch.Size([2, 5, 48])
     """
 
     def __init__(
@@ -75,8 +76,7 @@ class VideoFrames(Encoder):
         return cls(height=kind.height, width_px=kind.width, channels=kind.channels, width=width)
 
     def forward(self, inputs: Inputs) -> Tokens:
-        """(row, frame, channel, height, width_px) pictures in 0…255 → a token per frame, with its seconds, one for what
-        happened when, one for what stood still."""
+        """(row, frame, channel, height, width_px) pictures in 0…255 → a token per frame, with its seconds."""
         assert inputs.mask is not None and inputs.span is not None
         mask = inputs.mask
         mean, moving = _taken_apart(inputs.values.to(self.project.weight.dtype), mask)
@@ -85,16 +85,13 @@ class VideoFrames(Encoder):
         values[mask] = seen
         for motion in self.motion:
             values = motion(values, mask)
-        parts, clip_span = _parts(values, mask, inputs.span)
+        parts = _parts(values, mask, inputs.span)
         values = torch.where(mask[:, :, None], values + self.time(inputs.span, mask), 0.0)
         for block in self.blocks:
             values = block(values, mask)
-        parts = self.whole(rearrange(parts, "batch part width -> batch 1 (part width)"))
-        still = self.still(Inputs(mean)).values.mean(dim=1, keepdim=True)
-        there = mask.any(dim=1, keepdim=True)
-        values = torch.cat([self.norm(values), parts, torch.where(there[:, :, None], still, 0.0)], dim=1)
-        span = torch.cat([torch.where(mask[:, :, None], inputs.span, 0.0), clip_span, clip_span], dim=1)
-        return Tokens(values, torch.cat([mask, there, there], dim=1), span)
+        clip = self.whole(rearrange(parts, "batch part width -> batch 1 (part width)"))
+        clip = clip + self.still(Inputs(mean)).values.mean(dim=1, keepdim=True)
+        return Tokens(self.norm(values) + clip, mask, torch.where(mask[:, :, None], inputs.span, 0.0))
 
     def _seen(self, pictures: Tensor) -> Float[Tensor, "frame width"]:
         """(frame, 2 · channel, height, width_px) → a vector per picture, which still knows what was where in it."""
@@ -109,8 +106,8 @@ class VideoFrames(Encoder):
 
 def _parts(
     values: Float[Tensor, "batch frame width"], mask: Bool[Tensor, "batch frame"], span: Float[Tensor, "batch frame 2"]
-) -> tuple[Float[Tensor, "batch part width"], Float[Tensor, "batch 1 2"]]:
-    """The mean vector over each eighth of every clip's time, 0 where none was, and the clip's own span."""
+) -> Float[Tensor, "batch part width"]:
+    """The mean vector over each eighth of every clip's time, 0 where there is no frame."""
     start = torch.where(mask, span[:, :, 0], torch.inf).amin(dim=1, keepdim=True)
     end = torch.where(mask, span[:, :, 1], -torch.inf).amax(dim=1, keepdim=True)
     whole = torch.where(mask.any(dim=1, keepdim=True), torch.cat([start, end], dim=1), 0.0)
@@ -118,8 +115,7 @@ def _parts(
     part = (PARTS * centre / (whole[:, 1:] - whole[:, :1]).clamp(min=1e-6)).long().clamp(0, PARTS - 1)
     share = F.one_hot(part, PARTS).to(values.dtype) * mask[:, :, None]
     share = share / share.sum(dim=1, keepdim=True).clamp(min=1.0)
-    means = torch.einsum("bfp,bfw->bpw", share, torch.where(mask[:, :, None], values, 0.0))
-    return means, whole[:, None]
+    return torch.einsum("bfp,bfw->bpw", share, torch.where(mask[:, :, None], values, 0.0))
 
 
 class MotionBlock(nn.Module):
