@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sensorium.data.cache import CacheKey, TokenCache
-from sensorium.data.digest import content_digest
+from sensorium.data.cache.digest import content_digest
+from sensorium.data.cache.token_cache import CacheKey, TokenCache
 
 CELLS, TOKENS, WIDTH, BATCH = 5984, 16, 2048, 64
 KEY = CacheKey("resnet50", "benchmark", {}, TOKENS)

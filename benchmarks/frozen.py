@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from sensorium.cli.options import listed, pairs, settings_of
-from sensorium.data.cache import TokenCache
+from sensorium.data.cache.token_cache import TokenCache
 from sensorium.data.cells import Arrays
 from sensorium.data.read import Data, read
 from sensorium.data.samples import Samples

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.data.align import align
-from sensorium.data.clocks import estimate_offset
-from sensorium.data.streams import Stream
+from sensorium.data.streams.align import align
+from sensorium.data.streams.clocks import estimate_offset
+from sensorium.data.streams.stream import Stream
 
 SECONDS = 86_400
 RATES = {"motion": 100.0, "radar": 15.74}

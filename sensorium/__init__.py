@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Aligned": "sensorium.data.align",
+    "Aligned": "sensorium.data.streams.align",
     "Data": "sensorium.data.read",
     "DataError": "sensorium.errors",
-    "Events": "sensorium.data.streams",
+    "Events": "sensorium.data.streams.stream",
     "Model": "sensorium.model",
-    "Offset": "sensorium.data.clocks",
+    "Offset": "sensorium.data.streams.clocks",
     "Recipe": "sensorium.recipe",
     "SensoriumError": "sensorium.errors",
-    "Stream": "sensorium.data.streams",
-    "align": "sensorium.data.align",
-    "estimate_offset": "sensorium.data.clocks",
+    "Stream": "sensorium.data.streams.stream",
+    "align": "sensorium.data.streams.align",
+    "estimate_offset": "sensorium.data.streams.clocks",
     "evaluate": "sensorium.evaluation.evaluate",
     "fit": "sensorium.training.fit",
     "read": "sensorium.data.read",
-    "write_table": "sensorium.data.aligned_table",
+    "write_table": "sensorium.data.streams.aligned_table",
 }
 
 if TYPE_CHECKING:
-    from sensorium.data.align import Aligned, align
-    from sensorium.data.aligned_table import write_table
-    from sensorium.data.clocks import Offset, estimate_offset
     from sensorium.data.read import Data, read
-    from sensorium.data.streams import Events, Stream
+    from sensorium.data.streams.align import Aligned, align
+    from sensorium.data.streams.aligned_table import write_table
+    from sensorium.data.streams.clocks import Offset, estimate_offset
+    from sensorium.data.streams.stream import Events, Stream
     from sensorium.errors import DataError, SensoriumError
     from sensorium.evaluation.evaluate import evaluate
     from sensorium.model import Model

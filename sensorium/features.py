@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sensorium.data.cache import TokenCache
+from sensorium.data.cache.digest import CacheKey, content_digest
+from sensorium.data.cache.store import StoredTokens, TokenStore
+from sensorium.data.cache.token_cache import TokenCache
 from sensorium.data.cells import Cells
-from sensorium.data.digest import CacheKey, content_digest
 from sensorium.data.kinds import TextKind
 from sensorium.data.samples import Samples
-from sensorium.data.store import StoredTokens, TokenStore
 from sensorium.encoders.base import StagedEncoder
 from sensorium.model import Model
 

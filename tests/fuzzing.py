@@ -15,9 +15,9 @@ import numpy as np
 from mutations import mutated
 from seeds import FORMS
 
+from sensorium.data.decoding.limits import DECODERS
+from sensorium.data.decoding.workers import Refused, decode_guarded, decode_one
 from sensorium.data.kinds.base import Kind
-from sensorium.data.limits import DECODERS
-from sensorium.data.workers import Refused, decode_guarded, decode_one
 
 FORMS_OF_KINDS = [(kind, form) for kind, forms in FORMS.items() for form in forms]
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")

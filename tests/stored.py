@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sensorium.data.digest import CacheKey, content_digest
-from sensorium.data.store import TokenStore
+from sensorium.data.cache.digest import CacheKey, content_digest
+from sensorium.data.cache.store import TokenStore
 
 WIDTH, LONGEST = 8, 5
 KEY = CacheKey("resnet", "00ff", {"kind": "image", "height": 112}, LONGEST)

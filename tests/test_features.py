@@ -11,7 +11,7 @@ import torch
 from pretrained_models import save_pretrained
 from worlds import QUICK, write_small_world
 
-from sensorium.data.cache import TokenCache
+from sensorium.data.cache.token_cache import TokenCache
 from sensorium.data.read import as_samples, read
 from sensorium.encoders.pretrained import PretrainedEncoder
 from sensorium.errors import RecipeError

@@ -10,7 +10,7 @@ import typer
 from sensorium.cli.options import Json, print_json
 
 if TYPE_CHECKING:
-    from sensorium.data.cache import CacheEntry
+    from sensorium.data.cache.token_cache import CacheEntry
 
 SHOWN_DIGITS = 12
 SHOWN_CHARACTERS = 60
@@ -31,7 +31,7 @@ def cache(
 
     Example: [bold]sensorium cache --limit 5[/bold]
     """
-    from sensorium.data.cache import TokenCache
+    from sensorium.data.cache.token_cache import TokenCache
 
     tokens = TokenCache()
     freed = 0

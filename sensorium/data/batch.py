@@ -10,11 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sensorium.data.cache.store import StoredTokens
 from sensorium.data.kinds.base import Inputs
 from sensorium.data.samples import Samples
-from sensorium.data.store import StoredTokens
 from sensorium.keyed import Draws
-
 
 HIDDEN_TOKENS = 0.3
 HIDDEN_CHANNELS = 0.6

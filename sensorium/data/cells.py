@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from sensorium.data.cache.store import StoredTokens
+from sensorium.data.decoding.workers import Refused, decode_guarded, decode_one
 from sensorium.data.kinds import AnyKind, TableKind, TextKind
 from sensorium.data.kinds.base import Array, Cell, Kind
 from sensorium.data.kinds.table import Parsed
 from sensorium.data.schema import Modality
 from sensorium.data.sources import MOST_LISTED, RowCells, num_cut_lists, row_cells, table_columns
-from sensorium.data.store import StoredTokens
 from sensorium.data.table import Table
-from sensorium.data.workers import Refused, decode_guarded, decode_one
 
 INLINE_CELLS = 32
 CHUNK = 64
@@ -137,7 +137,8 @@ def decode_cells(
     lengths: list[int] = []
     reasons: dict[int, str] = {}
     used = 0.0
-    for number, result in enumerate(_decoded(kind, distinct.sources, workers)):
+    inline = INLINE_CELLS if table.allow_outside else 0
+    for number, result in enumerate(_decoded(kind, distinct.sources, workers, inline)):
         if isinstance(result, Refused):
             reasons[number] = result.reason
             kept.append(None)
@@ -232,10 +233,11 @@ def cell_numbers(table: Table, modality: Modality) -> npt.NDArray[np.int64]:
     return _distinct(row_cells(table, modality)).of_row
 
 
-def _decoded(kind: Kind, sources: Sequence[Cell], workers: int) -> Iterator[Array | Refused]:
-    """Every cell's array or why there is none, in order; many media cells in guarded processes."""
+def _decoded(kind: Kind, sources: Sequence[Cell], workers: int, inline: int) -> Iterator[Array | Refused]:
+    """Every cell's array or why there is none, in order; media cells in guarded processes where there are more than
+    `inline` (a few rows that the user wrote are not worth starting them)."""
     named = [source for source in sources if not isinstance(source, Refused)]
-    light = isinstance(kind, TextKind) or len(named) <= INLINE_CELLS or workers == 0
+    light = isinstance(kind, TextKind) or len(named) <= inline or workers == 0
     if light or not all(isinstance(source, str | bytes) for source in named):
         results: Iterator[Array | Refused] = (decode_one(kind, source) for source in named)
     else:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sensorium.data.decoding.paths import TableFolder
 from sensorium.data.kinds import AudioKind, ImageKind, TableColumn, VideoKind
 from sensorium.data.notation import (
     PLAIN,
@@ -22,7 +23,6 @@ from sensorium.data.notation import (
     parse_date,
     parse_number,
 )
-from sensorium.data.paths import TableFolder
 from sensorium.data.schema import Part, Separator
 from sensorium.data.sources import json_items, subtitle_files
 from sensorium.data.table import MEDIA_SUFFIXES, MEDIA_WORDS, NUMBER_SUFFIXES, UNREAD_SUFFIXES, column_of_values
@@ -237,7 +237,7 @@ def guess_paths(values: Sequence[str], folder: TableFolder | None = None) -> Gue
 
 def _guess_video(values: Sequence[str | bytes], folder: TableFolder | None, said: str) -> Guess:
     """Pictures, and the sound tracks and subtitles that some of the first files have."""
-    from sensorium.data.media import has_sound
+    from sensorium.data.decoding.media import has_sound
 
     some = [value if isinstance(value, bytes) else str(file) for value in values[:LOOKED_INTO]
             if isinstance(value, bytes) or (file := _file(value, folder)) is not None]
@@ -250,7 +250,7 @@ def _guess_video(values: Sequence[str | bytes], folder: TableFolder | None, said
 
 def _guess_number_files(values: Sequence[str], folder: TableFolder | None) -> Guess | None:
     """A series or points, by what most of the first files of numbers hold."""
-    from sensorium.data.numbers import numbers_kind
+    from sensorium.data.numeric.numbers import numbers_kind
 
     if folder is None:
         return Guess(None, "files of numbers")

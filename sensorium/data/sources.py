@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sensorium.data.decoding.paths import TableFolder
+from sensorium.data.decoding.workers import Refused
 from sensorium.data.kinds import TableKind, TextKind
 from sensorium.data.kinds.base import Cell
-from sensorium.data.paths import TableFolder
 from sensorium.data.schema import Modality
 from sensorium.data.table import Table
-from sensorium.data.workers import Refused
 from sensorium.errors import BadCell
 
 MOST_LISTED = 16

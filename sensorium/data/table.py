@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sensorium.data.decoding.paths import TableFolder
 from sensorium.data.delimited import read_csv, refuse_repeated
-from sensorium.data.paths import TableFolder
 from sensorium.errors import DataError
 
 MEDIA_SUFFIXES = {

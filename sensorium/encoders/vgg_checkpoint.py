@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium.data.digest import weights_digest
+from sensorium.data.cache.digest import weights_digest
 from sensorium.data.kinds.base import Inputs, first_line
 from sensorium.data.kinds.image import ImageKind
 from sensorium.encoders.base import StagedEncoder, Tokens

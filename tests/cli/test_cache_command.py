@@ -10,7 +10,7 @@ import pytest
 from stored import KEY, OTHER, fill
 
 from sensorium.cli.main import main
-from sensorium.data.cache import TokenCache
+from sensorium.data.cache.token_cache import TokenCache
 
 Capture = pytest.CaptureFixture[str]
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.data.align import Aligned, align
-from sensorium.data.sampling import at_or_before
-from sensorium.data.streams import Events, Stream
+from sensorium.data.streams.align import Aligned, align
+from sensorium.data.streams.sampling import at_or_before
+from sensorium.data.streams.stream import Events, Stream
 from sensorium.errors import DataError
 
 NAN = float("nan")

@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from sensorium.data.align import Aligned, align
-from sensorium.data.aligned_table import write_table
 from sensorium.data.kinds import SeriesKind
 from sensorium.data.read import read
 from sensorium.data.samples import decoded, measured
-from sensorium.data.streams import Events, Stream
+from sensorium.data.streams.align import Aligned, align
+from sensorium.data.streams.aligned_table import write_table
+from sensorium.data.streams.stream import Events, Stream
 from sensorium.errors import DataError
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from stored import KEY, LONGEST, OTHER, check, fill, names, tokens
 
-from sensorium.data.cache import LIMIT_BYTES, CacheKey, TokenCache, default_root
-from sensorium.data.segment import PART, SUFFIX
+from sensorium.data.cache.segment import PART, SUFFIX
+from sensorium.data.cache.token_cache import LIMIT_BYTES, CacheKey, TokenCache, default_root
 from sensorium.errors import DataError
 
 TESTS = Path(__file__).parents[1]
@@ -26,7 +26,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from stored import CacheKey, KEY, fill, names, tokens
-from sensorium.data.cache import TokenCache
+from sensorium.data.cache.token_cache import TokenCache
 root = Path(sys.argv[2])
 """
 
@@ -61,7 +61,7 @@ def _run(code: str, cache: TokenCache, *words: object) -> str:
 # --- several processes ------------------------------------------------------------------------------------------------
 
 WRITER = """
-from sensorium.data import store as store_module
+from sensorium.data.cache import store as store_module
 store_module.SEGMENT_BYTES = 2000
 first, last, step = map(int, sys.argv[3:])
 with TokenCache(root).open(KEY) as store:
@@ -269,5 +269,5 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 def test_it_imports_no_torch() -> None:
-    code = "import sys, sensorium.data.cache; assert 'torch' not in sys.modules"
+    code = "import sys, sensorium.data.cache.token_cache; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.data.align import align
-from sensorium.data.clocks import estimate_offset
-from sensorium.data.correlation import masked_correlation
-from sensorium.data.streams import Stream
+from sensorium.data.streams.align import align
+from sensorium.data.streams.clocks import estimate_offset
+from sensorium.data.streams.correlation import masked_correlation
+from sensorium.data.streams.stream import Stream
 from sensorium.errors import DataError
 
 SECONDS = 120.0

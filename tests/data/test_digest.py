@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sensorium.data.digest import CacheKey, content_digest, weights_digest
+from sensorium.data.cache.digest import CacheKey, content_digest, weights_digest
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from sensorium.data.decoding.paths import TableFolder
 from sensorium.data.guess import guess_column
 from sensorium.data.infer import infer_schema
-from sensorium.data.paths import TableFolder
 from sensorium.data.schema import Schema
 from sensorium.data.table import Table, read_table, table_of_rows
 from sensorium.errors import DataError, RecipeError

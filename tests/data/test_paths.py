@@ -9,13 +9,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from sensorium.data.decoding.paths import TableFolder, located
+from sensorium.data.decoding.workers import Refused
 from sensorium.data.kinds import TextKind
 from sensorium.data.kinds.base import existing_file
-from sensorium.data.paths import TableFolder, located
 from sensorium.data.schema import Modality
 from sensorium.data.sources import row_cells
 from sensorium.data.table import Table
-from sensorium.data.workers import Refused
 from sensorium.errors import BadCell
 
 

@@ -13,11 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.data import columns as columns_file
-from sensorium.data.columns import read_columns
-from sensorium.data.grid import in_order, on_grid
 from sensorium.data.kinds import Recording, SeriesKind
-from sensorium.data.time_column import beginning, seconds, time_column
+from sensorium.data.numeric import columns as columns_file
+from sensorium.data.numeric.columns import read_columns
+from sensorium.data.numeric.grid import in_order, on_grid
+from sensorium.data.numeric.time_column import beginning, seconds, time_column
 from sensorium.errors import BadCell
 from sensorium.keyed import Draws
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from sensorium.data.batch import Augmentation, make_batch
 from sensorium.data.cells import cell_numbers, decode_cells
+from sensorium.data.decoding.workers import Refused
 from sensorium.data.kinds import ImageKind, TextKind
 from sensorium.data.read import as_samples, read
 from sensorium.data.samples import Samples
@@ -20,7 +21,6 @@ from sensorium.data.schema import Modality
 from sensorium.data.sources import MOST_LISTED, num_cut_lists, row_cells
 from sensorium.data.split import split_rows
 from sensorium.data.table import Table, table_of_rows
-from sensorium.data.workers import Refused
 
 IMAGE = ImageKind(height=4, width=4, channels=1, augmentation=2.0)
 

@@ -13,11 +13,11 @@ import pytest
 from safetensors.numpy import load_file
 from stored import KEY, OTHER, WIDTH, check, fill, names, tokens
 
-from sensorium.data import store as store_module
-from sensorium.data.cache import ABANDONED_SECONDS, CacheKey, TokenCache
-from sensorium.data.digest import DIGEST_BYTES
-from sensorium.data.segment import PART, SUFFIX, DamagedSegment, Segment
-from sensorium.data.store import StoredTokens
+from sensorium.data.cache import store as store_module
+from sensorium.data.cache.digest import DIGEST_BYTES
+from sensorium.data.cache.segment import PART, SUFFIX, DamagedSegment, Segment
+from sensorium.data.cache.store import StoredTokens
+from sensorium.data.cache.token_cache import ABANDONED_SECONDS, CacheKey, TokenCache
 
 
 @pytest.fixture

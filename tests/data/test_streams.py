@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensorium.data.stamps import to_seconds
-from sensorium.data.streams import Events, Stream
+from sensorium.data.streams.stamps import to_seconds
+from sensorium.data.streams.stream import Events, Stream
 from sensorium.errors import DataError
 
 NAN, INF = float("nan"), float("inf")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sensorium.data.decoding.subtitles import subtitle_text
 from sensorium.data.kinds import TextKind
-from sensorium.data.subtitles import subtitle_text
 from sensorium.errors import BadCell
 
 SRT = """1

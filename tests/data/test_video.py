@@ -10,7 +10,7 @@ import pytest
 import torch
 from films import film, moving_square
 
-from sensorium.data import media
+from sensorium.data.decoding import media
 from sensorium.data.kinds import AudioKind, Clip, VideoKind
 from sensorium.errors import BadCell
 from sensorium.keyed import Draws

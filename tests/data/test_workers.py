@@ -18,9 +18,9 @@ import psutil
 import pytest
 from hostile import HarmfulKind
 
-from sensorium.data import decoder, limits, workers
+from sensorium.data.decoding import decoder, limits, workers
+from sensorium.data.decoding.workers import Refused, decode_guarded, decode_one
 from sensorium.data.kinds import ImageKind
-from sensorium.data.workers import Refused, decode_guarded, decode_one
 
 KIND = HarmfulKind()
 posix = pytest.mark.skipif(sys.platform == "win32", reason="there are no limits")
@@ -183,7 +183,7 @@ SCRIPT = """
 import os, sys, time
 print("script", flush=True)
 from hostile import HarmfulKind
-from sensorium.data.workers import decode_guarded
+from sensorium.data.decoding.workers import decode_guarded
 results = decode_guarded(HarmfulKind(), ["pid", "sleep 0.03", *["sleep 60"] * 20], 2, seconds=0.2)
 print(next(results), flush=True)
 next(results)

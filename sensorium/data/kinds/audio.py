@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from sensorium.data.decoding.media import is_container, track_header, track_samples
 from sensorium.data.kinds.base import Cell, Html, Inputs, existing_file, first_line
-from sensorium.data.media import is_container, track_header, track_samples
 from sensorium.data.mel import mel_filters
 from sensorium.errors import BadCell
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from sensorium.data.files import existing_file, first_line
+from sensorium.data.decoding.files import existing_file, first_line
 
 if TYPE_CHECKING:
     import torch

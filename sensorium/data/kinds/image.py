@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from sensorium.data.decoding.quiet import without_warnings
 from sensorium.data.kinds.base import Cell, Html, Inputs, existing_file, first_line
-from sensorium.data.quiet import without_warnings
 from sensorium.errors import BadCell
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from sensorium.data.columns import Columns, read_columns
 from sensorium.data.kinds.base import Cell, Html, Inputs
-from sensorium.data.recordings import channel_scales, read_sample
+from sensorium.data.numeric.columns import Columns, read_columns
+from sensorium.data.numeric.recordings import channel_scales, read_sample
 from sensorium.errors import BadCell
 
 if TYPE_CHECKING:

@@ -11,12 +11,18 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from sensorium.data.columns import Columns
-from sensorium.data.grid import in_order, on_grid, typical_interval
 from sensorium.data.kinds.base import Cell, Html, Inputs
-from sensorium.data.recordings import channel_scales, chosen_channels, read_recording, read_sample, usual_channels
-from sensorium.data.time_column import beginning, seconds, time_column
-from sensorium.data.traces import channel_label, channel_line, described_channel
+from sensorium.data.numeric.columns import Columns
+from sensorium.data.numeric.grid import in_order, on_grid, typical_interval
+from sensorium.data.numeric.recordings import (
+    channel_scales,
+    chosen_channels,
+    read_recording,
+    read_sample,
+    usual_channels,
+)
+from sensorium.data.numeric.time_column import beginning, seconds, time_column
+from sensorium.data.numeric.traces import channel_label, channel_line, described_channel
 from sensorium.errors import BadCell
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from sensorium.data.decoding.subtitles import subtitle_text
 from sensorium.data.kinds.base import Cell, Html, Inputs
 from sensorium.data.notation import is_missing
-from sensorium.data.subtitles import subtitle_text
 from sensorium.errors import BadCell
 
 if TYPE_CHECKING:

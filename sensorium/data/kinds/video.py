@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from sensorium.data.decoding.media import MOST_PIXELS, film_frames, film_header
 from sensorium.data.kinds.base import Cell, Html, Inputs
 from sensorium.data.kinds.image import Pixels, fitted, moved, uniform_noise
-from sensorium.data.media import MOST_PIXELS, film_frames, film_header
 from sensorium.errors import BadCell
 
 if TYPE_CHECKING:

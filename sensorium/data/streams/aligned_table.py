@@ -14,8 +14,8 @@ import numpy.typing as npt
 import polars as pl
 from numpy.lib.recfunctions import unstructured_to_structured
 
-from sensorium.data.align import Aligned
-from sensorium.data.sampling import Sampled, Windows
+from sensorium.data.streams.align import Aligned
+from sensorium.data.streams.sampling import Sampled, Windows
 from sensorium.errors import DataError, unknown_name
 
 Format = Literal["parquet", "csv"]
@@ -55,8 +55,8 @@ def write_table(folder: str | Path, recordings: Mapping[str, Aligned], *, format
 
     Example:
         >>> import tempfile
-        >>> from sensorium.data.align import align
-        >>> from sensorium.data.streams import Stream
+        >>> from sensorium.data.streams.align import align
+        >>> from sensorium.data.streams.stream import Stream
         >>> gps = Stream("gps", [0.0, 1.0, 2.0], {"x": [5.0, 6.0, 7.0], "y": [1.0, 1.0, 2.0]})
         >>> pulse = Stream("pulse", np.arange(20) / 10, np.sin(np.arange(20.0)))
         >>> samples = align([gps, pulse], at=[1.0, 9.0], window={"pulse": (0.5, 0.0)})

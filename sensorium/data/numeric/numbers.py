@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.data.columns import read_columns
 from sensorium.data.kinds.points import axis_of
-from sensorium.data.time_column import time_column
+from sensorium.data.numeric.columns import read_columns
+from sensorium.data.numeric.time_column import time_column
 from sensorium.errors import BadCell
 
 FEWEST_ROWS = 8

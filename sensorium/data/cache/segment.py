@@ -30,7 +30,7 @@ from weakref import WeakSet
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.data.digest import DIGEST_BYTES
+from sensorium.data.cache.digest import DIGEST_BYTES
 from sensorium.errors import DataError
 
 SUFFIX, PART = ".tokens", ".part"

@@ -6,7 +6,7 @@ import html
 import re
 from pathlib import Path
 
-from sensorium.data.files import existing_file
+from sensorium.data.decoding.files import existing_file
 from sensorium.errors import BadCell
 
 MOST_BYTES = 1 << 22

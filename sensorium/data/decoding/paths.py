@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from sensorium.data.files import first_line
+from sensorium.data.decoding.files import first_line
 from sensorium.errors import BadCell
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")

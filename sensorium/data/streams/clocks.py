@@ -8,9 +8,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from sensorium.data.correlation import Mask, Signal, masked_correlation
-from sensorium.data.sampling import sample_stream
-from sensorium.data.streams import Stream
+from sensorium.data.streams.correlation import Mask, Signal, masked_correlation
+from sensorium.data.streams.sampling import sample_stream
+from sensorium.data.streams.stream import Stream
 from sensorium.errors import DataError, unknown_name
 
 BRIDGED_INTERVALS = 2.5

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sensorium.data.readings import DUPLICATES, Cleaning, Duplicates, as_array, cleaned
-from sensorium.data.stamps import Seconds, Unit, find_time_column, to_seconds
+from sensorium.data.streams.readings import DUPLICATES, Cleaning, Duplicates, as_array, cleaned
+from sensorium.data.streams.stamps import Seconds, Unit, find_time_column, to_seconds
 from sensorium.data.table import MEDIA_SUFFIXES, NUMBER_SUFFIXES, UNREAD_SUFFIXES, read_table
 from sensorium.errors import DataError, unknown_name
 

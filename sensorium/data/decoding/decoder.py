@@ -12,9 +12,8 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from sensorium.data.files import first_line
-from sensorium.data.kinds.base import Array, Cell, Kind
-from sensorium.data.limits import (
+from sensorium.data.decoding.files import first_line
+from sensorium.data.decoding.limits import (
     MEMORY_BYTES,
     allowed_seconds,
     limit_memory,
@@ -23,6 +22,7 @@ from sensorium.data.limits import (
     start_clock,
     stop_clock,
 )
+from sensorium.data.kinds.base import Array, Cell, Kind
 from sensorium.errors import BadCell
 
 IDLE_SECONDS = 30.0

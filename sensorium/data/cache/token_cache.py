@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sensorium.data.digest import DIGEST_BYTES, CacheKey
-from sensorium.data.segment import PART, SUFFIX, paths_in_use, segment_counts
-from sensorium.data.store import TokenStore
+from sensorium.data.cache.digest import DIGEST_BYTES, CacheKey
+from sensorium.data.cache.segment import PART, SUFFIX, paths_in_use, segment_counts
+from sensorium.data.cache.store import TokenStore
 from sensorium.errors import DataError
 
 LIMIT_BYTES = 20e9

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from sensorium.data.decoder import MARKED, Fault, Refused, Settings, decode_one, serve
+from sensorium.data.decoding.decoder import MARKED, Fault, Refused, Settings, decode_one, serve
+from sensorium.data.decoding.limits import MEMORY_BYTES, SECONDS, allowed_seconds, is_overdue, is_overtime
 from sensorium.data.kinds.base import Array, Cell, Kind
-from sensorium.data.limits import MEMORY_BYTES, SECONDS, allowed_seconds, is_overdue, is_overtime
 
 __all__ = ["Refused", "decode_guarded", "decode_one"]
 

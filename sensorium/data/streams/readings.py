@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from sensorium.data.notation import MISSING_WORDS
-from sensorium.data.stamps import MEANT, Seconds, seem_numbers, written_numbers
+from sensorium.data.streams.stamps import MEANT, Seconds, seem_numbers, written_numbers
 from sensorium.errors import DataError
 
 Duplicates = Literal["last", "first", "mean"]

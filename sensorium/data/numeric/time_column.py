@@ -7,7 +7,7 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.data.columns import Columns
+from sensorium.data.numeric.columns import Columns
 from sensorium.errors import BadCell, DataError
 
 Numbers = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ def time_column(columns: Columns) -> str:
     """The column that holds the readings' times: named as one, and rising (or falling); "" where there is none.
 
     Example:
-        >>> from sensorium.data.columns import read_columns
+        >>> from sensorium.data.numeric.columns import read_columns
         >>> time_column(read_columns(b"speed,time_ms\\n3,0\\n4,20\\n4,40\\n"))
         'time_ms'
     """
@@ -69,7 +69,7 @@ def seconds(columns: Columns, name: str) -> Numbers:
         return _sensible(numbers / next((per_second for least, per_second in BY_SIZE if size > least), 1.0))
     if name not in columns.others:
         raise BadCell(f"no time column {name!r}: the columns are {', '.join(map(repr, columns.names[:10]))}")
-    from sensorium.data.stamps import to_seconds
+    from sensorium.data.streams.stamps import to_seconds
 
     try:
         return to_seconds(columns.others[name], what=f"column {name!r}")

@@ -21,10 +21,10 @@ MEMORY_BYTES = 512 << 20
 DECODERS: dict[str, tuple[str, ...]] = {
     "image": ("PIL.ImageOps", "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.MpoImagePlugin",
               "PIL.PngImagePlugin", "PIL.PpmImagePlugin", "PIL.TiffImagePlugin", "PIL.WebPImagePlugin"),
-    "audio": ("soundfile", "soxr"),
+    "audio": ("soundfile", "soxr", "av"),
     "video": ("av",),
-    "series": ("polars",),
-    "points": ("polars",),
+    "series": ("polars", "pyarrow.parquet", "sensorium.data.streams.stamps"),
+    "points": ("polars", "pyarrow.parquet", "sensorium.data.streams.stamps"),
 }
 _STATM = Path("/proc/self/statm")
 

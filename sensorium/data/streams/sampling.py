@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sensorium.data.stamps import Seconds
-from sensorium.data.streams import Stream
+from sensorium.data.streams.stamps import Seconds
+from sensorium.data.streams.stream import Stream
 from sensorium.errors import DataError, unknown_name
 
 Method = Literal["nearest", "previous", "interpolate"]

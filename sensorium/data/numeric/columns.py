@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.data.files import existing_file, first_line
+from sensorium.data.decoding.files import existing_file, first_line
 from sensorium.errors import BadCell, DataError
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _numbers(column: pl.Series) -> Numbers | None:
     """(row,) the column as numbers; None where it holds something else."""
     import polars as pl
 
-    from sensorium.data.stamps import written_numbers
+    from sensorium.data.streams.stamps import written_numbers
 
     if column.dtype.is_numeric() or column.dtype == pl.Boolean or column.dtype == pl.Null:
         return _finite(column.cast(pl.Float64).fill_null(np.nan).to_numpy())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.data.columns import Columns, read_columns
+from sensorium.data.numeric.columns import Columns, read_columns
 from sensorium.errors import BadCell
 
 if TYPE_CHECKING:

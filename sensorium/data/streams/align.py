@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sensorium.data.sampling import Method, Sampled, Windows, sample_stream, window_stream
-from sensorium.data.stamps import Seconds, to_seconds
-from sensorium.data.streams import Events, Stream
+from sensorium.data.streams.sampling import Method, Sampled, Windows, sample_stream, window_stream
+from sensorium.data.streams.stamps import Seconds, to_seconds
+from sensorium.data.streams.stream import Events, Stream
 from sensorium.errors import DataError, unknown_name
 
 MOST_SAMPLES = 200_000_000
@@ -68,7 +68,7 @@ class Aligned:
 
     def to_table(self, folder: str | Path, *, format: Literal["parquet", "csv"] = "parquet") -> Path:
         """Write the samples as a table that `sensorium.read` and `sensorium train` read; see `write_table`."""
-        from sensorium.data.aligned_table import write_table
+        from sensorium.data.streams.aligned_table import write_table
 
         return write_table(folder, {"": self}, format=format)
 

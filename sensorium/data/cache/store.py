@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.data.digest import DIGEST_BYTES
-from sensorium.data.segment import SUFFIX, DamagedSegment, Floats, Int64s, Segment, compact, write_segment
+from sensorium.data.cache.digest import DIGEST_BYTES
+from sensorium.data.cache.segment import SUFFIX, DamagedSegment, Floats, Int64s, Segment, compact, write_segment
 
 SEGMENT_BYTES = 64_000_000
 SEGMENT_SECONDS = 30.0

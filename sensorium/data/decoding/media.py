@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.data.files import existing_file, first_line
+from sensorium.data.decoding.files import existing_file, first_line
 from sensorium.errors import BadCell
 
 if TYPE_CHECKING:
