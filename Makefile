@@ -37,6 +37,8 @@ check: $(STAMP)
 bench: $(STAMP)
 	env -u OMP_NUM_THREADS $(PY) benchmarks/overhead.py
 	$(PY) benchmarks/imports.py
+	$(PY) benchmarks/streams.py
+	$(PY) benchmarks/cache.py
 
 fuzz: $(STAMP)
 	PYTHONPATH=tests $(PY) tests/fuzz.py

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sensorium.answers import Answer, make_answers
 from sensorium.data.batch import Batch, Packed, make_batch, prefetch
+from sensorium.data.kinds import TIMED
 from sensorium.data.read import Data, as_samples
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Schema
@@ -28,8 +29,6 @@ from sensorium.recipe import Recipe
 
 Subset = frozenset[str]
 INFERENCE_BATCH = 256
-TIMED = frozenset({"audio", "video", "series"})
-"""Kinds whose spans are seconds; two such modalities of a sample share its clock."""
 
 
 class Model(nn.Module):

@@ -13,6 +13,7 @@ import polars as pl
 
 from sensorium.data.cells import Cells, Progress, UnreadableCell, column_of, decode_cells, measured_kind
 from sensorium.data.infer import target_is_missing
+from sensorium.data.kinds import TIMED, AudioKind
 from sensorium.data.kinds.table import TableColumn
 from sensorium.data.notation import category_key, category_text, is_missing
 from sensorium.data.schema import Schema, Target
@@ -79,8 +80,12 @@ class Samples:
 def measured(table: Table, schema: Schema, rows: npt.NDArray[np.int64]) -> Schema:
     """The schema with kinds and target scales measured on these (training) rows."""
     modalities = []
+    shared_clock = sum(modality.kind.name in TIMED for modality in schema.modalities) > 1
     for modality in schema.modalities:
-        modalities.append(modality.model_copy(update={"kind": measured_kind(table, modality, rows)}))
+        kind = measured_kind(table, modality, rows)
+        if isinstance(kind, AudioKind) and kind.keep_time is None:
+            kind = kind.model_copy(update={"keep_time": shared_clock})
+        modalities.append(modality.model_copy(update={"kind": kind}))
     targets = []
     for target in schema.targets:
         labels = read_labels(table, target)

@@ -13,26 +13,15 @@ from torch.nn import functional as F
 from sensorium.data.kinds.base import Inputs
 from sensorium.data.kinds.video import VideoKind
 from sensorium.encoders.base import Encoder, Tokens
-from sensorium.encoders.image import GROUP_CHANNELS, LARGE_SIDE, ImageResNet, ResidualBlock
+from sensorium.encoders.image import GROUP_CHANNELS, LARGE_SIDE, ResidualBlock
 from sensorium.encoders.time import TimeEncoding, window_spans, windows
 from sensorium.encoders.transformer import TransformerBlock
-
-NEIGHBOURS = 5
-PARTS = 8
-GLANCE = (6, 10)
-STILL = 0.02
-"""Movement below this, in units of 64 grey levels, is not made larger."""
 
 
 class VideoFrames(Encoder):
     """One token per frame: a residual network sees each picture, a transformer mixes them over time.
 
-    What stands still would drown what moves. So of each frame the network sees its difference from the mean picture of
-    the clip, and how far each place has changed since the frame before, in units of how much the clip moves; the mean
-    picture is seen by a network of its own. What happened when (the frames' vectors, averaged over each eighth of the
-    clip, side by side through one linear map) and the mean picture's vector are added to every frame's token: as tokens
-    of their own, two among dozens, they went unheard. When a frame was is known from its span, through the time
-    encoding. Only real frames are computed.
+    When a frame was is known from its span alone, through the time encoding. Only real frames are computed.
 
     Args:
         height, width_px: pixels of a frame.
@@ -55,16 +44,12 @@ class VideoFrames(Encoder):
     ) -> None:
         super().__init__()
         stride = _stem_stride(height, width_px)
-        self.stem = nn.Conv2d(2 * channels, stages[0], 2 * stride + 1, stride=stride, padding=stride, bias=False)
+        self.stem = nn.Conv2d(channels, stages[0], 2 * stride + 1, stride=stride, padding=stride, bias=False)
         blocks = [ResidualBlock(stages[0], stages[0])]
         blocks += [ResidualBlock(num_in, num_out, stride=(2, 2)) for num_in, num_out in pairwise(stages)]
         self.pictures = nn.Sequential(*blocks)
         self.picture_norm = nn.GroupNorm(max(1, stages[-1] // GROUP_CHANNELS), stages[-1])
         self.project = nn.Linear(stages[-1] * _num_cells(height, width_px, stride * 2 ** (len(stages) - 1)), width)
-        self.glance = nn.Linear(2 * channels * GLANCE[0] * GLANCE[1], width, bias=False)
-        self.whole = nn.Linear(PARTS * width, width)
-        self.still = ImageResNet(height=height, width_px=width_px, channels=channels, width=width, stages=stages)
-        self.motion = nn.ModuleList(MotionBlock(width) for _ in range(depth))
         self.time = TimeEncoding(width)
         self.blocks = nn.ModuleList(TransformerBlock(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
@@ -76,91 +61,24 @@ class VideoFrames(Encoder):
         return cls(height=kind.height, width_px=kind.width, channels=kind.channels, width=width)
 
     def forward(self, inputs: Inputs) -> Tokens:
-        """(row, frame, channel, height, width_px) pictures in 0…255 → a token per frame, with its seconds."""
+        """(row, frame, channel, height, width_px) pictures in 0…255 → one token per frame, with its seconds."""
         assert inputs.mask is not None and inputs.span is not None
         mask = inputs.mask
-        mean, moving = _taken_apart(inputs.values.to(self.project.weight.dtype), mask)
-        seen = self._seen(moving[mask])
+        seen = self._seen(inputs.values[mask])
         values = seen.new_zeros(*mask.shape, seen.shape[-1])
         values[mask] = seen
-        for motion in self.motion:
-            values = motion(values, mask)
-        parts = _parts(values, mask, inputs.span)
         values = torch.where(mask[:, :, None], values + self.time(inputs.span, mask), 0.0)
         for block in self.blocks:
             values = block(values, mask)
-        clip = self.whole(rearrange(parts, "batch part width -> batch 1 (part width)"))
-        clip = clip + self.still(Inputs(mean)).values.mean(dim=1, keepdim=True)
-        return Tokens(self.norm(values) + clip, mask, torch.where(mask[:, :, None], inputs.span, 0.0))
+        return Tokens(self.norm(values), mask, torch.where(mask[:, :, None], inputs.span, 0.0))
 
     def _seen(self, pictures: Tensor) -> Float[Tensor, "frame width"]:
-        """(frame, 2 · channel, height, width_px) → a vector per picture, which still knows what was where in it."""
-        maps = self.pictures(self.stem(pictures.contiguous(memory_format=torch.channels_last)))
+        """(frame, channel, height, width_px) → a vector per picture, which still knows what was where in it."""
+        scaled = (pictures.contiguous(memory_format=torch.channels_last) - 127.5) / 64.0
+        maps = self.pictures(self.stem(scaled.to(self.project.weight.dtype)))
         maps = F.relu(self.picture_norm(maps))
-        seen = self.project(rearrange(maps, "frame channel height width_px -> frame (height width_px channel)"))
-        small = F.adaptive_avg_pool2d(pictures, GLANCE)
-        small = rearrange(small, "frame channel height width_px -> frame (channel height width_px)")
-        both: Tensor = seen + self.glance(small)
-        return both
-
-
-def _parts(
-    values: Float[Tensor, "batch frame width"], mask: Bool[Tensor, "batch frame"], span: Float[Tensor, "batch frame 2"]
-) -> Float[Tensor, "batch part width"]:
-    """The mean vector over each eighth of every clip's time, 0 where there is no frame."""
-    start = torch.where(mask, span[:, :, 0], torch.inf).amin(dim=1, keepdim=True)
-    end = torch.where(mask, span[:, :, 1], -torch.inf).amax(dim=1, keepdim=True)
-    whole = torch.where(mask.any(dim=1, keepdim=True), torch.cat([start, end], dim=1), 0.0)
-    centre = torch.where(mask[:, :, None], span, 0.0).mean(dim=-1) - whole[:, :1]
-    part = (PARTS * centre / (whole[:, 1:] - whole[:, :1]).clamp(min=1e-6)).long().clamp(0, PARTS - 1)
-    share = F.one_hot(part, PARTS).to(values.dtype) * mask[:, :, None]
-    share = share / share.sum(dim=1, keepdim=True).clamp(min=1.0)
-    return torch.einsum("bfp,bfw->bpw", share, torch.where(mask[:, :, None], values, 0.0))
-
-
-class MotionBlock(nn.Module):
-    """x + conv(gelu(conv(norm(x)))) over five neighbouring frames each: how pictures change from one to the next.
-
-    Args:
-        width: of the frames' vectors.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.conv_in = nn.Conv1d(width, width, NEIGHBOURS, padding=NEIGHBOURS // 2)
-        self.conv_out = nn.Conv1d(width, width, NEIGHBOURS, padding=NEIGHBOURS // 2)
-
-    def forward(
-        self, values: Float[Tensor, "batch frame width"], mask: Bool[Tensor, "batch frame"]
-    ) -> Float[Tensor, "batch frame width"]:
-        """Frames' vectors with their neighbours looked at; masked frames count as zeros."""
-        hidden = self._over(self.conv_in, torch.where(mask[:, :, None], self.norm(values), 0.0))
-        hidden = self._over(self.conv_out, torch.where(mask[:, :, None], F.gelu(hidden), 0.0))
-        return torch.where(mask[:, :, None], values + hidden, 0.0)
-
-    def _over(self, conv: nn.Conv1d, values: Float[Tensor, "batch frame width"]) -> Tensor:
-        mixed: Tensor = rearrange(conv(rearrange(values, "batch frame width -> batch width frame")),
-                                  "batch width frame -> batch frame width")
-        return mixed
-
-
-def _taken_apart(
-    frames: Float[Tensor, "batch frame channel height width_px"], mask: Bool[Tensor, "batch frame"]
-) -> tuple[Float[Tensor, "batch channel height width_px"], Float[Tensor, "batch frame two_channels height width_px"]]:
-    """A clip's mean picture m over its real frames, in 0…255; and (x − m) / s beside |x − x_before| / s.
-
-    s is the deviation of the clip's pixels from m; the first frame's change is 0.
-    """
-    real = rearrange(mask, "batch frame -> batch frame 1 1 1")
-    pictures = torch.where(real, (frames - 127.5) / 64.0, 0.0)
-    count = rearrange(mask.sum(dim=1).clamp(min=1), "batch -> batch 1 1 1 1")
-    mean = pictures.sum(dim=1, keepdim=True) / count
-    moved = torch.where(real, pictures - mean, 0.0)
-    variance = moved.square().sum(dim=(1, 2, 3, 4), keepdim=True) / (count * moved[0, 0].numel())
-    change = torch.where(real[:, 1:], (pictures[:, 1:] - pictures[:, :-1]).abs(), 0.0)
-    change = torch.cat([torch.zeros_like(pictures[:, :1]), change], dim=1)
-    return mean[:, 0] * 64.0 + 127.5, torch.cat([moved, change], dim=2) / (variance + STILL**2).sqrt()
+        seen: Tensor = self.project(rearrange(maps, "frame channel height width_px -> frame (height width_px channel)"))
+        return seen
 
 
 class ClipNorm(nn.Module):

@@ -390,3 +390,15 @@ def test_augmentation_never_hides_the_last_cell_of_a_row() -> None:
     for epoch in range(20):
         mask = kind.augment(inputs, Draws(0, epoch, ROWS)).mask
         assert mask is not None and mask.any(dim=1).all() and not (mask & ~inputs.mask).any()
+
+
+def test_a_sound_on_a_shared_clock_is_varied_without_losing_its_seconds() -> None:
+    click = np.zeros(8000, dtype=np.float32)
+    click[4000:4040] = 1.0
+    for keep_time, moved in ((True, False), (False, True)):
+        kind = AudioKind(rate=8000, max_seconds=1.0, augmentation=2.0, keep_time=keep_time)
+        inputs = kind.collate([click] * 40)
+        varied = kind.augment(inputs, Draws(0, 0, np.arange(40)))
+        loudest = varied.values.abs().argmax(dim=1)
+        assert bool(((loudest - 4020).abs() > 200).float().mean() > 0.2) == moved
+        assert not keep_time or varied.values.shape == inputs.values.shape

@@ -150,7 +150,8 @@ def test_inspect_counts_what_is_there(tmp_path: Path) -> None:
     described = found.to_json()
     assert described["rows"] == 49 and described["duplicates"] == 1
     assert described["unreadable"] == [{"row": 4, "column": "image", "value": "'3.png'",
-                                        "reason": "not a picture that Pillow can read"}]
+                                        "reason": "not a picture that Pillow can read (as PNG, JPEG, GIF, WebP, BMP, "
+                                                  "TIFF or PNM)"}]
     for modality in described["modalities"]:
         blank = sum(not line.split(",")[["image", "sound", "note"].index(modality["name"])]
                     for line in table.read_text().splitlines()[1:]) if modality["name"] != "table" else 0

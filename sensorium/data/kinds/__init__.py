@@ -19,6 +19,8 @@ KINDS: dict[str, type[OneKind]] = {
     "text": TextKind, "image": ImageKind, "audio": AudioKind, "video": VideoKind, "series": SeriesKind,
     "points": PointsKind, "table": TableKind,
 }
+TIMED = frozenset({"audio", "video", "series"})
+"""Kinds whose spans are seconds; two such modalities of a sample share its clock."""
 
-__all__ = ["KINDS", "AnyKind", "AudioKind", "Clip", "Html", "ImageKind", "Inputs", "Kind", "PointsKind", "Recording",
-           "SeriesKind", "TableColumn", "TableKind", "TextKind", "VideoKind"]
+__all__ = ["KINDS", "TIMED", "AnyKind", "AudioKind", "Clip", "Html", "ImageKind", "Inputs", "Kind", "PointsKind",
+           "Recording", "SeriesKind", "TableColumn", "TableKind", "TextKind", "VideoKind"]

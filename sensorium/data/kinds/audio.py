@@ -42,6 +42,8 @@ class AudioKind(BaseModel):
         max_seconds: longer sounds are cut to their first so many seconds; None until measured: a quarter more than the
             longest of the training sample, at most 10 s.
         augmentation: how far training sounds are varied, 0 = not at all.
+        keep_time: whether a varied sound keeps its clock: neither speed nor ends change. None until measured: where
+            another modality of the sample has seconds too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +52,7 @@ class AudioKind(BaseModel):
     rate: int | None = Field(default=None, ge=1000)
     max_seconds: float | None = Field(default=None, gt=0)
     augmentation: float = Field(default=1.0, ge=0.0)
+    keep_time: bool | None = None
 
     def measure(self, cells: Sequence[Cell]) -> AudioKind:
         """Rate and length from the headers of a sample of cells."""
@@ -115,7 +118,8 @@ class AudioKind(BaseModel):
         assert inputs.mask is not None
         amount = min(self.augmentation, 2.0)
         loudness = _loudness(inputs.values, inputs.mask)
-        sounds, mask = _replayed(inputs.values, inputs.mask, draws, amount)
+        sounds, mask = (inputs.values, inputs.mask) if self.keep_time else _replayed(
+            inputs.values, inputs.mask, draws, amount)
         lengths = mask.sum(dim=1, keepdim=True)
         hole, level = (torch.from_numpy(draws.uniform(f"audio/{purpose}", 2)).float() for purpose in ("hole", "level"))
         sounds = torch.where(mask, sounds, 0.0)
