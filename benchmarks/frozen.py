@@ -53,9 +53,9 @@ def bare(encoder: PretrainedEncoder, samples: Samples, name: str) -> float:
     with torch.inference_mode():
         for start in range(0, len(cells.arrays), BATCH):
             arrays = cells.arrays.get(range(start, min(start + BATCH, len(cells.arrays))))
-            pixels = encoder.backbone.pixels(cells.kind.collate(arrays))
+            pixels = encoder.backbone.pixels(cells.kind.collate(arrays).values)
             begun = time.perf_counter()
-            encoder.backbone.model(pixels)
+            encoder.backbone.model(pixel_values=pixels)
             spent += time.perf_counter() - begun
     return spent
 

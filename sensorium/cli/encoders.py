@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SMALL_TABLE = 20_000
 KNOWN_GAINS = {
-    "image": "on 5,984 skin pictures a frozen ResNet-50 gained 12 points of balanced accuracy over one from scratch",
+    "image": "of 5,984 skin pictures a frozen ResNet-50 got .65 right by balanced accuracy, a network from scratch .50",
 }
 ADVISED = {"image": "a ResNet, ViT or DINOv2", "text": "a MiniLM or BERT", "audio": "a Wav2Vec2 or Whisper",
            "video": "a VideoMAE"}
