@@ -193,6 +193,11 @@ class Recipe(Section):
             return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
+            if first["type"] == "extra_forbidden" and len(first["loc"]) <= 2:
+                *section, unknown = map(str, first["loc"])
+                part = type(cls.model_fields[section[0]].default) if section else cls
+                what = f"field of {section[0]}" if section else "section"
+                raise RecipeError(f"{name}: {unknown_name(what, unknown, list(part.model_fields))}") from error
             field = ".".join(str(part) for part in first["loc"])
             message = first["msg"].removeprefix("Value error, ")
             raise RecipeError(f"{name}: {field}: {message} (found {str(first['input'])[:60]!r})") from error

@@ -30,7 +30,8 @@ def test_none_leaves_a_value_as_it_is() -> None:
 
 @pytest.mark.parametrize(("text", "words"), [
     ("training: {epochs: 0}", "training.epochs"),
-    ("training: {epoch: 3}", "training.epoch"),
+    ("training: {epoch: 3}", "unknown field of training 'epoch'.*Did you mean 'epochs'"),
+    ("modle: {}", "unknown section 'modle'.*Did you mean 'model'"),
     ("model: {fusion: atention}", "Did you mean 'attention'"),
     ("- a\n- b", "expected sections"),
     ("a: [", "not YAML"),

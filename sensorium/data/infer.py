@@ -200,6 +200,10 @@ def _kind(role: str, name: str, options: DataOptions) -> AnyKind:
         return KINDS[role].model_validate(options.settings.get(name, {}))
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            settings = [field for field in KINDS[role].model_fields if field != "kind"]
+            raise RecipeError(f"data.settings.{name}: "
+                              f"{unknown_name(f'setting of {role}', str(first['loc'][0]), settings)}") from error
         raise RecipeError(f"data.settings.{name}.{'.'.join(map(str, first['loc']))}: {first['msg']} "
                           f"(found {str(first['input'])[:60]!r})") from error
 

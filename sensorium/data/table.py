@@ -161,7 +161,8 @@ def unwrapped(frame: pl.DataFrame) -> pl.DataFrame:
             column = pl.Series(column.name, lists, dtype=pl.Object)
         elif _is_medium(dtype):
             values = [_medium(value) for value in column.to_list()]
-            column = pl.Series(column.name, values, dtype=pl.Object if any(isinstance(v, str) for v in values)
+            types = {type(value) for value in values if value is not None}
+            column = pl.Series(column.name, values, dtype=pl.String if types == {str} else pl.Object if str in types
                                else pl.Binary)
         elif column.dtype in (pl.Categorical, pl.Enum):
             column = column.cast(pl.String)

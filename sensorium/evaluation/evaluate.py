@@ -45,6 +45,8 @@ Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 MAX_EXACT = 5
 SAMPLED_ROWS = 300
+# With fewer rows not even a unanimous sign test reaches 95 %, while a bootstrap of them may have no width.
+FEWEST = 6
 
 
 @dataclass(frozen=True)
@@ -253,7 +255,10 @@ def _sentence(
     scale, word = (100.0, " points") if points else (1.0, "")
     shown = (f"{METRIC_WORDS[metric]} {fused:.3f} against {single:.3f}, a difference of "
              f"{scale * abs(gap.value):.3g}{word} (95 % interval {scale * gap.low:+.3g} to {scale * gap.high:+.3g}, "
-             f"paired on {rows:,} rows{', resampled by group' if unit == 'groups' else ''})")
+             f"paired on {rows:,} row{'' if rows == 1 else 's'}{', resampled by group' if unit == 'groups' else ''})")
+    if rows < FEWEST:
+        return (f"{target.name}: too few rows have all modalities to say whether fusing them pays (the best single one "
+                f"is {best}): {shown}.")
     if gap.low > 0:
         return f"{target.name}: all modalities together beat the best single one ({best}): {shown}."
     if gap.high < 0:

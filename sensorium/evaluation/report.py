@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from sensorium.data.schema import Target
 from sensorium.evaluation import plots
-from sensorium.evaluation.evaluate import Evaluation, Fusion
+from sensorium.evaluation.evaluate import FEWEST, Evaluation, Fusion
 from sensorium.evaluation.mistakes import Album, worst_mistakes
 from sensorium.evaluation.plots import Axis, bars, known, number_words, percent_words, signed
 from sensorium.evaluation.scores import HIGHER_IS_BETTER, METRIC_WORDS, Baseline, Score, primary_metric
@@ -114,7 +114,8 @@ def _verdict(fusion: Fusion) -> dict[str, str]:
     """The sentence in two parts, a sign beside it: the finding, and the numbers that prove it."""
     sentence = fusion.sentence.removeprefix(f"{fusion.target}: ")
     finding, _, numbers = sentence.partition(f": {METRIC_WORDS[fusion.metric]} ")
-    tone = "better" if fusion.difference.low > 0 else "worse" if fusion.difference.high < 0 else "equal"
+    low, high = fusion.difference.low, fusion.difference.high
+    tone = "equal" if fusion.rows < FEWEST else "better" if low > 0 else "worse" if high < 0 else "equal"
     return {"finding": finding[:1].upper() + finding[1:], "tone": tone,
             "sign": {"better": "▲", "worse": "▼", "equal": "≈"}[tone],
             "numbers": f"{fusion.target}: {METRIC_WORDS[fusion.metric]} {numbers}" if numbers else ""}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,17 @@ def test_a_selection_and_a_stream_are_read_as_they_are() -> None:
     for source in (chosen, chosen.to_iterable_dataset()):
         assert read(source, targets="label").table.frame["note"].to_list() == [
             f"the note of row {row} is this" for row in (6, 2, 4)]
+
+
+def test_media_given_as_paths_are_read(tmp_path: Path) -> None:
+    for row in range(8):
+        (tmp_path / f"{row}.png").write_bytes(_png(row))
+    paths = [str(tmp_path / f"{row}.png") for row in range(8)]
+    source = datasets.Dataset.from_dict({"photo": [*paths[:7], None], "label": ["a", "b"] * 4})
+    data = read(source.cast_column("photo", datasets.Image()), targets="label")
+    assert [m.kind.name for m in data.schema.modalities] == ["image"]
+    samples = as_samples(data, measured(data.table, data.schema, np.arange(8)))
+    assert samples.presence[:, 0].tolist() == [True] * 7 + [False] and not samples.unreadable
 
 
 def test_what_is_no_table_is_refused() -> None:

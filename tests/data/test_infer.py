@@ -187,7 +187,7 @@ def test_overrides() -> None:
     ({"weights": {"y": -1.0}}, "--weight y=-1: expected a number above 0"),
     ({"weights": {"y": float("nan")}}, "expected a number above 0"),
     ({"settings": {"nte": {}}}, "Did you mean 'note'"),
-    ({"settings": {"note": {"vocab": 3}}}, "data.settings.note.vocab"),
+    ({"settings": {"note": {"vocabulry": 3}}}, "data.settings.note: unknown.*Did you mean 'vocabulary'"),
 ])
 def test_wrong_options_are_one_line(options: dict[str, Any], words: str) -> None:
     with pytest.raises((DataError, RecipeError), match=words) as error:
