@@ -20,7 +20,7 @@ from sensorium.data.samples import Samples
 from sensorium.data.schema import Schema
 from sensorium.encoders.base import Encoder, StagedEncoder, Tokens
 from sensorium.encoders.choice import make_encoder
-from sensorium.errors import RecipeError, unknown_name
+from sensorium.errors import DataError, RecipeError, unknown_name
 from sensorium.fusion import FUSIONS
 from sensorium.fusion.base import Fused, Fusion
 from sensorium.keyed import Draws
@@ -239,9 +239,17 @@ class Model(nn.Module):
 
         Example: model.predict({"photo": "a.jpg", "note": "dry cough"})["diagnosis"].value
         """
+        if isinstance(rows, Mapping):
+            self._refuse_strangers(rows)
         samples = as_samples(rows, self.schema, root=root)
         answers = self.answers(samples, modalities=modalities, explain=explain)
         return answers[0] if isinstance(rows, Mapping) else answers
+
+    def _refuse_strangers(self, row: Mapping[str, Any]) -> None:
+        """Raise for a row of which not one name is a column that the model reads."""
+        columns = [column for modality in self.schema.modalities for column in modality.columns]
+        if row and not any(name in columns for name in row):
+            raise DataError(f"nothing to predict from: {unknown_name('column', next(iter(row)), columns)}")
 
     def answers(
         self, samples: Samples, *, rows: npt.NDArray[np.int64] | None = None,

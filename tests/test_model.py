@@ -218,6 +218,11 @@ def test_rows_that_are_no_rows_and_names_that_are_no_columns_are_refused(samples
         read(write_small_world(tmp_path, rows=4), targets="kimd")
 
 
+def test_a_row_of_unknown_names_is_refused(samples: Samples) -> None:
+    with pytest.raises(DataError, match="nothing to predict from: unknown column 'imag'.*Did you mean 'image'"):
+        _model(samples).predict({"imag": "a.png"})
+
+
 def test_a_modality_that_is_blank_in_a_whole_table_is_named(samples: Samples) -> None:
     found = as_samples([{"note": "fine", "image": None}, {"note": "too", "image": None}], samples.schema)
     assert any(note.startswith("modality 'image' is absent in every row") for note in found.notes)
