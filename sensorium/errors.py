@@ -23,6 +23,10 @@ class BadCell(DataError):
     """One cell cannot be read. Its text is the reason, shown to the user beside row and column."""
 
 
+class AlignmentError(SensoriumError):
+    """Views or embeddings cannot be aligned: too few rows, lengths that differ, numbers that are not finite."""
+
+
 class ModelFolderError(SensoriumError):
     """A folder is not a model folder, is incomplete or was made by an incompatible version."""
 

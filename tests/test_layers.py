@@ -7,7 +7,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "sensorium"
 LAYERS = (
-    "axes", "errors", "keyed", "recipe", "data", "demo", "encoders", "fusion", "metrics", "objectives", "answers",
+    "axes", "errors", "keyed", "recipe", "data", "demo", "encoders", "alignment", "fusion", "metrics", "objectives", "answers",
     "model", "card", "folder", "features", "training", "evaluation", "cli",
 )
 LAZY = {("model", "folder")}  # Model.save and Model.load, imported where they are used
