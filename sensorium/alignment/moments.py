@@ -1,0 +1,123 @@
+"""Counts, means and centred cross-products of rows, gathered in one pass over blocks and added up over parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sensorium.alignment.blocks import Blocks, Floats
+from sensorium.errors import AlignmentError
+from sensorium.keyed import Draws, UInt64s
+
+
+class Moments:
+    """What the closed-form solutions need to know of rows: (width,) mean and (width, width) scatter Σ (z − z̄)(z − z̄)ᵀ.
+
+    Rows are taken relative to one row, so a constant column scatters by exactly 0; each block is centred on its own
+    mean, and blocks are joined by the pairwise formula of Chan, Golub and LeVeque (1983, "Algorithms for computing
+    the sample variance", eq. 2.1), so that a large mean costs no digits.
+
+    Args:
+        origin: (width,) the row that all numbers are taken relative to: the first one.
+
+    Example:
+        >>> rows = np.array([[1.0, 2.0], [3.0, 2.0]])
+        >>> moments = Moments(rows[0])
+        >>> moments.add(rows.copy())
+        >>> moments.count, moments.mean.tolist(), moments.scatter.tolist()
+        (2, [2.0, 2.0], [[2.0, 0.0], [0.0, 0.0]])
+    """
+
+    def __init__(self, origin: Floats) -> None:
+        self.origin = origin.copy()
+        self.count = 0
+        self.offset = np.zeros(len(origin))
+        self.scatter = np.zeros((len(origin), len(origin)))
+
+    @property
+    def mean(self) -> Floats:
+        """(width,) the mean of the rows."""
+        return np.asarray(self.origin + self.offset)
+
+    def add(self, rows: Floats) -> None:
+        """Take in (row, width) finite rows, which are overwritten."""
+        if len(rows) == 0:
+            return
+        rows -= self.origin
+        offset = rows.mean(axis=0)
+        rows -= offset
+        self._join(len(rows), offset, rows.T @ rows)
+
+    def _join(self, count: int, offset: Floats, scatter: Floats) -> None:
+        apart = offset - self.offset
+        self.scatter += scatter
+        if self.count and apart.any():
+            self.scatter += np.outer(apart, apart * (self.count * count / (self.count + count)))
+        self.offset = self.offset + apart * (count / (self.count + count))
+        self.count += count
+
+    def joined(self, others: Sequence[Moments]) -> Moments:
+        """These rows and those of others that have the same origin."""
+        total = Moments(self.origin)
+        for part in (self, *others):
+            if part.count:
+                total._join(part.count, part.offset, part.scatter)
+        return total
+
+
+def gather(blocks: Blocks, parts: list[Moments], first_row: int = 0) -> list[Moments]:
+    """Add rows to moments, one for each fold: a single one takes all rows.
+
+    Args:
+        blocks: the rows.
+        parts: what earlier rows gave (see `empty_parts`); changed in place.
+        first_row: how many rows came before: a row's fold is a pure function of its number.
+
+    Returns:
+        `parts`.
+
+    Raises:
+        AlignmentError: a number is NaN or infinite, or too large to be squared.
+    """
+    start = first_row
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block in blocks:
+            if len(parts) == 1:
+                parts[0].add(block)
+            else:
+                fold = folds_of(start, len(block), len(parts))
+                for number, part in enumerate(parts):
+                    part.add(block[fold == number])
+            start += len(block)
+    for part in parts:
+        if not np.isfinite(part.scatter.sum()):
+            column = int(np.argmin(np.isfinite(part.scatter.sum(axis=0))))
+            owner = next(i for i, columns in enumerate(blocks.columns) if column < columns.stop)
+            raise AlignmentError(f"Input {blocks.names[owner]} is too large to be squared in float64: column "
+                                 f"{column - blocks.columns[owner].start} has mean {part.mean[column]:.3g}; scale it")
+    return parts
+
+
+def empty_parts(blocks: Blocks, num_folds: int) -> list[Moments]:
+    """Moments without rows, one for each fold, relative to the first row of `blocks`."""
+    [first] = blocks.head()
+    return [Moments(first[0]) for _ in range(num_folds)]
+
+
+def folds_of(start: int, count: int, num_folds: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """(row,) folds of rows start … start + count − 1: of every `num_folds` rows in a row, each goes to another fold.
+
+    The order within such a group is keyed by the rows' numbers: folds differ by one row at most, follow no period of
+    the data, and don't depend on how rows were cut into blocks.
+
+    Example:
+        >>> bool((np.bincount(folds_of(0, 10, 5)) == 2).all())
+        True
+        >>> folds_of(3, 4, 5).tolist() == folds_of(0, 7, 5)[3:].tolist()
+        True
+    """
+    low, high = start // num_folds, -(-(start + count) // num_folds)
+    keys: UInt64s = Draws(0, 0, np.arange(low * num_folds, high * num_folds)).bits("fold").reshape(-1, num_folds)
+    folds = keys.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable").ravel().astype(np.int64)
+    return folds[start - low * num_folds :][:count]

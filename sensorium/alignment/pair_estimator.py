@@ -1,0 +1,177 @@
+"""What the two-view estimators have in common: checked input, moments, the solution when it is asked for, variates."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import RegressorTags, Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sensorium.alignment.blocks import Array, Blocks, Floats
+from sensorium.alignment.canonical import Canonical, canonical_weights, solve_pair
+from sensorium.alignment.checks import (
+    as_alignment_errors,
+    components_of,
+    folds_wanted,
+    refuse_other_width,
+    refuse_unpaired,
+    view_of,
+)
+from sensorium.alignment.fitting import Fitted, whiten_parts
+from sensorium.alignment.moments import Moments, empty_parts, gather
+from sensorium.alignment.project import projected, variates_correlation
+from sensorium.alignment.ridge import ridges_of
+from sensorium.alignment.whitening import Whitened
+from sensorium.errors import AlignmentError
+
+NAMES = ("X", "y")
+Views = tuple[Array, Array]
+
+
+class PairEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Canonical correlation analysis of features of two views; which features, the estimators say."""
+
+    n_components: int | None
+    ridge: Any
+    cv: int
+    _solution: Canonical | None = None
+    _parts: list[Moments] | None = None
+
+    @abstractmethod
+    def _features(self, views: Views) -> Blocks:
+        """The features of both views, in blocks."""
+
+    def transform(self, X: Any, y: Any = None) -> Any:
+        """Canonical variates.
+
+        Returns:
+            (row, k) variates of X, or those of X and those of y where y is given.
+        """
+        x_variates = self._variates(self._checked_x(X), 0)
+        return x_variates if y is None else (x_variates, self._variates(self._checked_y(y), 1))
+
+    def score(self, X: Any, y: Any) -> float:
+        """Total correlation on these rows: Σ over pairs of the correlation of their variates, from −k to k.
+
+        It is not the R² of scikit-learn's regressors: the pairs are what is fitted. A variate that is constant on these
+        rows correlates by 0.
+        """
+        solution = self._solved()
+        views = self._checked_x(X, least_rows=2), self._checked_y(y, least_rows=2)
+        refuse_unpaired(views, NAMES)
+        return variates_correlation(self._features(views), solution.means, solution.weights)
+
+    @property
+    def correlations_(self) -> Floats:
+        return self._solved().correlations
+
+    @property
+    def x_weights_(self) -> Floats:
+        return self._solved().weights[0]
+
+    @property
+    def y_weights_(self) -> Floats:
+        return self._solved().weights[1]
+
+    @property
+    def x_mean_(self) -> Floats:
+        return self._solved().means[0]
+
+    @property
+    def y_mean_(self) -> Floats:
+        return self._solved().means[1]
+
+    @property
+    def n_components_(self) -> int:
+        return len(self._solved().correlations)
+
+    @property
+    def ranks_(self) -> tuple[int, int]:
+        return self._solved().ranks
+
+    @property
+    def ridge_(self) -> tuple[float, ...]:
+        self._solved()
+        return self._ridges
+
+    @property
+    def ridge_search_(self) -> dict[str, Floats] | None:
+        self._solved()
+        return self._tried
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_components_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._solution is not None or self._parts is not None
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "regressor"
+        tags.regressor_tags = RegressorTags(poor_score=True)
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _gather(self, views: Views) -> None:
+        """Add rows to the moments of those before."""
+        features = self._features(views)
+        num_folds = folds_wanted(self.cv) if ridges_of(self.ridge, NAMES) is None else 1
+        parts = empty_parts(features, num_folds) if self._parts is None else self._parts
+        self._parts = gather(features, parts, sum(part.count for part in parts))
+        self._widths = features.widths
+        self._solution = None
+
+    def _variates(self, view: Array, i: int) -> Floats:
+        solution = self._solved()
+        return projected(self._features((view, view)).only(i), solution.means[i], solution.weights[i])
+
+    def _weights(self, whitened: Whitened) -> tuple[Floats, Floats]:
+        return canonical_weights(whitened, components_of(self.n_components))[1]
+
+    def _take(self, fitted: Fitted) -> Canonical:
+        solution = solve_pair(fitted.whitened, components_of(self.n_components))
+        self._ridges, self._tried, self._solution = fitted.ridges, fitted.tried, solution
+        return solution
+
+    def _solved(self) -> Canonical:
+        check_is_fitted(self)
+        if self._solution is not None:
+            return self._solution
+        assert self._parts is not None
+        count = sum(part.count for part in self._parts)
+        if count < 2:
+            raise AlignmentError(f"canonical correlations need at least 2 rows, partial_fit has seen {count}")
+        ridges = ridges_of(self.ridge, NAMES)
+        return self._take(whiten_parts(self._parts, NAMES, self._widths, ridges, solve=self._weights))
+
+    def _checked(self, X: Any, y: Any, *, reset: bool, least_rows: int = 2) -> Views:
+        """Both views as (row, feature) arrays; `reset` learns their numbers of columns, else these must be the same."""
+        if y is None:
+            raise AlignmentError("this estimator requires y to be passed, but the target y is None: it is a view")
+        components_of(self.n_components)
+        x_view = self._checked_x(X, reset=reset, least_rows=least_rows)
+        y_view = view_of(y, "y", least_rows=least_rows, one_column=True)
+        one_target, y_view = y_view.ndim == 1, y_view.reshape(len(y_view), -1)
+        refuse_unpaired((x_view, y_view), NAMES)
+        if reset:
+            self._y_width, self._one_target = y_view.shape[1], one_target
+        refuse_other_width(y_view, "y", self._y_width)
+        return x_view, y_view
+
+    def _checked_x(self, X: Any, *, reset: bool = False, least_rows: int = 1) -> Array:
+        if not reset:
+            check_is_fitted(self)
+        with as_alignment_errors():
+            view: Array = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False,
+                                        ensure_min_samples=least_rows)
+        return view
+
+    def _checked_y(self, y: Any, *, least_rows: int = 1) -> Array:
+        view = view_of(y, "y", least_rows=least_rows, one_column=True)
+        view = view.reshape(len(view), -1)
+        refuse_other_width(view, "y", self._y_width)
+        return view
