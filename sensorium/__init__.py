@@ -17,7 +17,7 @@ _PUBLIC = {
     "Recipe": "sensorium.recipe",
     "SensoriumError": "sensorium.errors",
     "Stream": "sensorium.data.streams.stream",
-    "align": "sensorium.data.streams.align",
+    "align": "sensorium.align",
     "estimate_offset": "sensorium.data.streams.clocks",
     "evaluate": "sensorium.evaluation.evaluate",
     "fit": "sensorium.training.fit",
@@ -26,8 +26,9 @@ _PUBLIC = {
 }
 
 if TYPE_CHECKING:
+    from sensorium.align import align
     from sensorium.data.read import Data, read
-    from sensorium.data.streams.align import Aligned, align
+    from sensorium.data.streams.align import Aligned
     from sensorium.data.streams.aligned_table import write_table
     from sensorium.data.streams.clocks import Offset, estimate_offset
     from sensorium.data.streams.stream import Events, Stream

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from sensorium.alignment.linear import LinearAlignment
 from sensorium.card import model_card
 from sensorium.data.kinds import TextKind
 from sensorium.data.schema import Schema
@@ -84,6 +85,8 @@ def _write(model: Model, part: Path, report: str | None) -> None:
             encoder.save_config(part / encoder_folder(number))
     facts = {"format": FORMAT, "fusion_given": model.fusion_given,
              "objectives_given": [type(objective).__name__ for objective in model.other_objectives()],
+             "alignment": None if model.alignment is None else {
+                 "widths": dict(model.alignment.widths), "width": model.alignment.width},
              "temperatures": model.temperatures,
              "facts": model.facts, "history": model.history}
     (part / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
@@ -130,6 +133,8 @@ def load_model(
                                    f"({', '.join(lacking) or 'none'}), {len(objectives)} are given: pass the same, "
                                    f"Model.load(folder, objectives=[...])")
         model = Model(schema, recipe, fusion=fusion, objectives=objectives, saved=path)
+        if kept.get("alignment") is not None:
+            model.alignment = LinearAlignment(kept["alignment"]["widths"], kept["alignment"]["width"])
         model.load_state_dict(load_file(path / WEIGHTS))
         model.temperatures = {str(name): float(value) for name, value in kept["temperatures"].items()}
         model.facts, model.history = kept["facts"], kept["history"]

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from einops import rearrange
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from sensorium.alignment.linear import LinearAlignment
 from sensorium.answers import Answer, make_answers
-from sensorium.data.batch import Batch, Packed, make_batch, prefetch
+from sensorium.data.batch import Batch, make_batch, prefetch
 from sensorium.data.kinds import TIMED
 from sensorium.data.read import Data, as_samples
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Schema
-from sensorium.encoders.base import Encoder, StagedEncoder, Tokens
+from sensorium.encoders.base import Encoder, Tokens
 from sensorium.encoders.choice import make_encoder
 from sensorium.errors import DataError, RecipeError, unknown_name
 from sensorium.fusion import FUSIONS
 from sensorium.fusion.base import Fused, Fusion
 from sensorium.keyed import Draws
-from sensorium.objectives import Classify, Encoded, Loss, Objective, Predictor, Regress, View
+from sensorium.objectives import (
+    Aligner,
+    Classify,
+    Contrast,
+    Correlate,
+    Encoded,
+    Loss,
+    Objective,
+    Predictor,
+    Regress,
+    View,
+)
+from sensorium.placing import encoded_cells, placed
 from sensorium.recipe import Recipe
 
 Subset = frozenset[str]
+K = TypeVar("K", bound=Hashable)
 INFERENCE_BATCH = 256
 
 
@@ -44,6 +58,7 @@ class Model(nn.Module):
 
     Attributes:
         temperatures: target → the temperature its logits are divided by (1 until calibrated).
+        alignment: what maps each modality into one space, where they were aligned in closed form (`sensorium.align`).
         history: what training left: one dictionary an epoch.
         facts: what training found out and the report repeats (splits, steps, seconds …), plain values.
     """
@@ -73,7 +88,9 @@ class Model(nn.Module):
                 else:
                     predictors.append(Regress(target, options.width))
             self.predictors = nn.ModuleList(predictors)
+            self.aligners = nn.ModuleList(_aligners(schema, recipe))
         self.extras = nn.ModuleList(objectives)
+        self.alignment: LinearAlignment | None = None
         self.fusion_given = fusion is not None
         self.temperatures = {target.name: 1.0 for target in schema.targets}
         self.history: list[dict[str, Any]] = []
@@ -117,11 +134,20 @@ class Model(nn.Module):
                 loss = objective(view.restricted(objective.hidden, objective.needs), batch)
                 total = total + objective.weight * loss.total / len(drawn)
                 parts |= {name: parts.get(name, 0.0) + part / len(drawn) for name, part in loss.parts.items()}
+        view = self.view(encoded)
+        for aligner in self.aligning():
+            loss = aligner(view.restricted(aligner.hidden, aligner.needs), batch)
+            total = total + aligner.weight * loss.total
+            parts |= loss.parts
         return Loss(total, parts)
 
     def objectives(self) -> list[Predictor]:
         """The objectives that predict targets, in the schema's order."""
         return [module for module in self.predictors if isinstance(module, Predictor)]
+
+    def aligning(self) -> list[Aligner]:
+        """The recipe's objectives that put modalities into one space."""
+        return [module for module in self.aligners if isinstance(module, Aligner)]
 
     def other_objectives(self) -> list[Objective]:
         """The objectives that were given as objects."""
@@ -130,7 +156,7 @@ class Model(nn.Module):
     @property
     def learns_unlabelled(self) -> bool:
         """Whether rows without any target are of use in training."""
-        return any(objective.learns_unlabelled for objective in self.other_objectives())
+        return any(objective.learns_unlabelled for objective in [*self.aligning(), *self.other_objectives()])
 
     def encode(self, batch: Batch) -> Encoded:
         """Run each encoder on the distinct cells of its present rows, and place the tokens in the batch's rows."""
@@ -138,7 +164,7 @@ class Model(nn.Module):
         for name, encoder in zip(self.schema.names, self.encoders, strict=True):
             packed = batch.inputs.get(name)
             tokens[name] = (self._nothing(encoder, len(batch), batch.presence.device) if packed is None
-                            else _placed(_encoded(encoder, packed), packed, len(batch)))
+                            else placed(encoded_cells(encoder, packed), packed, len(batch)))
         return Encoded(tokens, batch.presence)
 
     def learning_rates(self) -> dict[str, float]:
@@ -194,23 +220,46 @@ class Model(nn.Module):
         Returns:
             target → subset → (row, output) logits or standardised numbers; NaN for rows that are not scored.
         """
-        predictors = self.objectives()
-        sizes = {target.name: max(1, len(target.classes)) for target in self.schema.targets}
-        results = {p.name: {subset: np.full((len(rows), sizes[p.name]), np.nan) for subset in subsets}
-                   for p in predictors}
+        def read(view: View) -> Iterator[tuple[tuple[str, Subset], Tensor, Tensor]]:
+            for subset in subsets:
+                presence = self._subset_of(view.presence, subset, complete)
+                for predictor in self.objectives():
+                    fused, kept = view.restricted(predictor.hidden, predictor.needs).fuse(presence)
+                    if fused is not None:
+                        yield (predictor.name, subset), predictor.outputs(fused), kept
+
+        sizes = {(target.name, subset): max(1, len(target.classes))
+                 for target in self.schema.targets for subset in subsets}
+        found = self.gathered(samples, rows, read, sizes, batch_size=batch_size, progress=progress)
+        return {target.name: {subset: found[target.name, subset] for subset in subsets}
+                for target in self.schema.targets}
+
+    def gathered(
+        self, samples: Samples, rows: npt.NDArray[np.int64],
+        read: Callable[[View], Iterable[tuple[K, Tensor, Tensor]]], sizes: Mapping[K, int], *,
+        batch_size: int = INFERENCE_BATCH, progress: Callable[[int, int], None] | None = None,
+    ) -> dict[K, npt.NDArray[np.float64]]:
+        """What is read off the view of every batch, put together.
+
+        Args:
+            samples: a decoded table.
+            rows: (row,) row numbers.
+            read: a batch's view → (key, (kept, number) values, (kept,) positions in the batch) …
+            sizes: key → numbers a row.
+            batch_size: rows encoded together.
+            progress: called with (rows done, rows in all).
+
+        Returns:
+            key → (row, number); NaN in rows about which nothing was read.
+        """
+        results = {key: np.full((len(rows), size), np.nan) for key, size in sizes.items()}
         self.eval()
         with torch.inference_mode():
             for start in range(0, len(rows), batch_size):
                 prefetch(samples, rows[start + batch_size : start + 2 * batch_size])
-                encoded = self.encode(make_batch(samples, rows[start : start + batch_size]).to(self.device))
-                view = self.view(encoded)
-                for subset in subsets:
-                    presence = self._subset_of(encoded.presence, subset, complete)
-                    for predictor in predictors:
-                        fused, kept = view.restricted(predictor.hidden, predictor.needs).fuse(presence)
-                        if fused is not None:
-                            values = predictor.outputs(fused).double().cpu().numpy()
-                            results[predictor.name][subset][start + kept.cpu().numpy()] = values
+                view = self.view(self.encode(make_batch(samples, rows[start : start + batch_size]).to(self.device)))
+                for key, values, kept in read(view):
+                    results[key][start + kept.cpu().numpy()] = values.double().cpu().numpy()
                 if progress is not None:
                     progress(min(len(rows), start + batch_size), len(rows))
         return results
@@ -239,6 +288,8 @@ class Model(nn.Module):
 
         Example: model.predict({"photo": "a.jpg", "note": "dry cough"})["diagnosis"].value
         """
+        if not self.schema.targets:
+            raise DataError("this model predicts nothing: it was trained without a target, to embed (Model.embed)")
         if isinstance(rows, Mapping):
             self._refuse_strangers(rows)
         samples = as_samples(rows, self.schema, root=root)
@@ -249,7 +300,7 @@ class Model(nn.Module):
         """Raise for a row of which not one name is a column that the model reads."""
         columns = [column for modality in self.schema.modalities for column in modality.columns]
         if row and not any(name in columns for name in row):
-            raise DataError(f"nothing to predict from: {unknown_name('column', next(iter(row)), columns)}")
+            raise DataError(f"nothing to read: {unknown_name('column', next(iter(row)), columns)}")
 
     def answers(
         self, samples: Samples, *, rows: npt.NDArray[np.int64] | None = None,
@@ -271,21 +322,90 @@ class Model(nn.Module):
         return make_answers(outputs, self.schema, samples.presence[chosen] & allowed, temperatures=self.temperatures,
                             balance=self.recipe.training.balance, explain=explain, unreadable=unreadable)
 
+    @property
+    def aligned(self) -> bool:
+        """Whether embeddings of different modalities are in one space: they were contrasted, or aligned afterwards."""
+        return self.alignment is not None or any(isinstance(one, Contrast) for one in self.aligning())
+
+    @property
+    def embedding_width(self) -> int:
+        """Numbers of an embedding."""
+        if self.alignment is not None:
+            return self.alignment.width
+        return next((one.width for one in self.aligning() if isinstance(one, Contrast)), self.recipe.model.width)
+
+    def embeddings(
+        self, samples: Samples, rows: npt.NDArray[np.int64], subsets: Sequence[Subset], *, complete: bool = True,
+    ) -> dict[Subset, npt.NDArray[np.float32]]:
+        """Where rows are in the shared space, read from several subsets; each row is encoded once.
+
+        Args:
+            samples: a decoded table.
+            rows: (row,) row numbers.
+            subsets: sets of modality names.
+            complete: read a subset only in rows that have all of it; else whatever of it a row has.
+
+        Returns:
+            subset → (row, width) unit-length vectors; NaN for rows that are not read. Where the modalities are not
+            aligned these are the fused vectors.
+        """
+        def read(view: View) -> Iterator[tuple[Subset, Tensor, Tensor]]:
+            for subset in subsets:
+                vectors, kept = self._embedded(view, self._subset_of(view.presence, subset, complete))
+                if vectors is not None:
+                    yield subset, vectors, kept
+
+        found = self.gathered(samples, rows, read, dict.fromkeys(subsets, self.embedding_width))
+        return {subset: values.astype(np.float32) for subset, values in found.items()}
+
+    def _embedded(self, view: View, presence: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Unit-length vectors of the rows that have any of the presence, and their positions."""
+        if self.alignment is not None:
+            return self._by_alignment(self.alignment, view, presence)
+        fused, kept = view.fuse(presence)
+        if fused is None:
+            return None, kept
+        contrast = next((one for one in self.aligning() if isinstance(one, Contrast)), None)
+        return F.normalize(fused.vector.float(), dim=1) if contrast is None else contrast.embed(fused), kept
+
+    def _by_alignment(self, alignment: LinearAlignment, view: View, presence: Tensor) -> tuple[Tensor | None, Tensor]:
+        """The unit-length mean of what the closed form makes of each present modality."""
+        kept = presence.any(dim=1).nonzero()[:, 0]
+        total = torch.zeros(len(presence), alignment.width, device=presence.device)
+        for name, values, rows in self.alone(view, presence):
+            total = total.index_add(0, rows, alignment({name: values})[name])
+        return (F.normalize(total[kept], dim=1), kept) if len(kept) else (None, kept)
+
+    def alone(self, view: View, presence: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """What each modality says alone: its name, (kept, number) values, and the positions of the rows that have it.
+
+        The values are those that objective correlate makes of it, where the model has it, else the fused vector.
+        """
+        correlate = next((one for one in self.aligning() if isinstance(one, Correlate)), None)
+        for place, name in enumerate(self.schema.names):
+            only = torch.zeros_like(presence)
+            only[:, place] = presence[:, place]
+            fused, rows = view.fuse(only)
+            if fused is not None:
+                yield name, fused.vector.float() if correlate is None else correlate.read(fused, name), rows
+
     def embed(
         self, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Data | str | Path, *,
         modalities: Collection[str] | None = None, root: str | Path = ".",
     ) -> npt.NDArray[np.float32]:
-        """(row, width) the fused vectors of whatever is there; NaN for rows in which nothing is readable."""
+        """(row, width) unit-length embeddings of whatever is there; NaN for rows in which nothing is readable.
+
+        Those of different modalities can be compared where the model is `aligned`: trained with objective contrast or
+        correlate, or aligned afterwards by `sensorium.align`.
+
+        Example: model.embed({"note": "a red circle"}) @ model.embed("photos.csv", modalities=["photo"]).T
+        """
+        if isinstance(rows, Mapping):
+            self._refuse_strangers(rows)
         samples = as_samples(rows, self.schema, root=root)
-        vectors = np.full((len(samples), self.recipe.model.width), np.nan, dtype=np.float32)
-        self.eval()
-        with torch.inference_mode():
-            for start in range(0, len(samples), INFERENCE_BATCH):
-                chosen = np.arange(start, min(len(samples), start + INFERENCE_BATCH))
-                fused, kept = self.fuse(self.encode(make_batch(samples, chosen).to(self.device)), modalities)
-                if fused is not None:
-                    vectors[start + kept.cpu().numpy()] = fused.vector.float().cpu().numpy()
-        return vectors
+        self._columns(modalities)
+        subset = frozenset(self.schema.names if modalities is None else modalities)
+        return self.embeddings(samples, np.arange(len(samples)), [subset], complete=False)[subset]
 
     def save(self, folder: str | Path, *, report: str | None = None, overwrite: bool = False) -> Path:
         """Write the model folder; it appears whole or not at all."""
@@ -303,51 +423,18 @@ class Model(nn.Module):
         return load_model(folder, fusion=fusion, objectives=objectives)
 
 
+def _aligners(schema: Schema, recipe: Recipe) -> Iterator[Aligner]:
+    """The recipe's objectives besides those that predict."""
+    options, width = recipe.objectives, recipe.model.width
+    if options.contrast is not None:
+        yield Contrast(schema, width, options.contrast)
+    if options.correlate is not None:
+        yield Correlate(schema, width, options.correlate, batch_size=recipe.training.batch_size)
+
+
 def encoder_folder(place: int) -> str:
     """Where a model folder describes the pretrained encoder of the modality at this place."""
     return f"encoder_{place}"
-
-
-def _encoded(encoder: nn.Module, packed: Packed) -> Tokens:
-    """The cells' tokens; stored features are projected only."""
-    if packed.stored:
-        assert isinstance(encoder, StagedEncoder)
-        return encoder.project(Tokens(packed.inputs.values, _known(packed.inputs.mask), packed.inputs.span))
-    encoded: Tokens = encoder(packed.inputs)
-    return encoded
-
-
-def _known(mask: Tensor | None) -> Tensor:
-    assert mask is not None
-    return mask
-
-
-def _placed(tokens: Tokens, packed: Packed, num_rows: int) -> Tokens:
-    """Cells' tokens in the batch's rows: repeated where rows share a cell, side by side where a row has several,
-    masked where a row has none."""
-    count = len(packed.rows)
-    values, mask, span = tokens.values, tokens.mask, tokens.span
-    if packed.cells.shape[1] > 1:
-        there = packed.cells >= 0
-        cells = packed.cells.clamp(min=0)
-        values, span = _side_by_side(values[cells]), None if span is None else _side_by_side(span[cells])
-        mask = _side_by_side(mask[cells] & there[:, :, None])
-    elif count != len(mask) or bool((packed.cells[:, 0] != torch.arange(count, device=packed.cells.device)).any()):
-        cells = packed.cells[:, 0]
-        values, mask, span = values[cells], mask[cells], None if span is None else span[cells]
-    if count == num_rows:
-        return Tokens(values, mask, span)
-    return Tokens(_scattered(values, packed.rows, num_rows), _scattered(mask, packed.rows, num_rows),
-                  None if span is None else _scattered(span, packed.rows, num_rows))
-
-
-def _side_by_side(values: Tensor) -> Tensor:
-    """(row, slot, token, …) → (row, slot · token, …)."""
-    return rearrange(values, "row slot token ... -> row (slot token) ...")
-
-
-def _scattered(values: Tensor, rows: Tensor, num_rows: int) -> Tensor:
-    return values.new_zeros((num_rows, *values.shape[1:])).index_copy(0, rows, values)
 
 
 __all__ = ["Answer", "Model", "Subset"]

@@ -20,6 +20,7 @@ ENCODER_NAMES = {
     "series": ("patches", "tcn"),
     "points": ("pointnet", "point_transformer"),
 }
+OBJECTIVE_NAMES = ("contrast", "correlate")
 
 
 class Section(BaseModel):
@@ -107,6 +108,64 @@ class ModelOptions(Section):
         return name
 
 
+class ContrastOptions(Section):
+    """The objective that makes modalities of one row resemble each other more than those of other rows.
+
+    Args:
+        weight: its factor in the joint loss.
+        loss: infonce (CLIP) or siglip.
+        mode: what is contrasted in a step: subsets (one random subset of the modalities with a disjoint one), pairs
+            (every two modalities) or anchor (one modality with each other one).
+        anchor: the modality of mode anchor; None: the first text modality, else the first.
+        width: of the embeddings; None: the common width of the model.
+        temperature: what similarities are divided by at first (infonce); learned.
+        same_label: whether rows of one class still count as different; else they are no negatives of each other. Rows
+            that share a text or a file never are.
+    """
+
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    loss: Literal["infonce", "siglip"] = "infonce"
+    mode: Literal["subsets", "pairs", "anchor"] = "subsets"
+    anchor: str | None = None
+    width: int | None = Field(default=None, ge=2)
+    temperature: float = Field(default=0.07, ge=0.01, le=1)
+    same_label: bool = False
+
+
+class CorrelateOptions(Section):
+    """The objective that makes what modalities say about one row correlate: deep CCA.
+
+    Args:
+        weight: its factor in the joint loss.
+        loss: cca (its negative total correlation; needs batches larger than the components), eckart_young (for small
+            batches too), or auto: cca where a batch has ten rows for each component.
+        components: canonical components.
+        ridge: added to the variances (cca).
+    """
+
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    loss: Literal["auto", "cca", "eckart_young"] = "auto"
+    components: int = Field(default=32, ge=1)
+    ridge: float = Field(default=1e-3, ge=0)
+
+
+class ObjectiveOptions(Section):
+    """Objectives besides those that predict the targets; in YAML a list of names will do. They need no labels.
+
+    Args:
+        contrast: contrastive alignment; None: without.
+        correlate: alignment by correlation; None: without.
+    """
+
+    contrast: ContrastOptions | None = None
+    correlate: CorrelateOptions | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those that are asked for."""
+        return tuple(name for name in OBJECTIVE_NAMES if getattr(self, name) is not None)
+
+
 class TrainingOptions(Section):
     """How the model is trained.
 
@@ -154,6 +213,7 @@ class Recipe(Section):
         source: the table the model was trained on.
         data: see DataOptions.
         model: see ModelOptions.
+        objectives: see ObjectiveOptions.
         training: see TrainingOptions.
 
     Example:
@@ -164,7 +224,19 @@ class Recipe(Section):
     source: str | None = None
     data: DataOptions = DataOptions()
     model: ModelOptions = ModelOptions()
+    objectives: ObjectiveOptions = ObjectiveOptions()
     training: TrainingOptions = TrainingOptions()
+
+    @field_validator("objectives", mode="before")
+    @classmethod
+    def _objectives_by_name(cls, given: Any) -> Any:
+        if isinstance(given, list | tuple) and all(isinstance(name, str) for name in given):
+            given = {name: {} for name in given}
+        if isinstance(given, dict):
+            for name in given:
+                if name not in OBJECTIVE_NAMES:
+                    raise ValueError(str(unknown_name("objective", str(name), list(OBJECTIVE_NAMES))))
+        return given
 
     @classmethod
     def from_yaml(cls, text: str, *, name: str = "recipe") -> Recipe:
@@ -193,11 +265,11 @@ class Recipe(Section):
             return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
-            if first["type"] == "extra_forbidden" and len(first["loc"]) <= 2:
+            if first["type"] == "extra_forbidden":
                 *section, unknown = map(str, first["loc"])
-                part = type(cls.model_fields[section[0]].default) if section else cls
-                what = f"field of {section[0]}" if section else "section"
-                raise RecipeError(f"{name}: {unknown_name(what, unknown, list(part.model_fields))}") from error
+                what = f"field of {'.'.join(section)}" if section else "section"
+                choices = list(_part(section).model_fields)
+                raise RecipeError(f"{name}: {unknown_name(what, unknown, choices)}") from error
             field = ".".join(str(part) for part in first["loc"])
             message = first["msg"].removeprefix("Value error, ")
             raise RecipeError(f"{name}: {field}: {message} (found {str(first['input'])[:60]!r})") from error
@@ -211,3 +283,17 @@ class Recipe(Section):
         plain = self.model_dump(mode="json")
         plain[section].update({key: value for key, value in values.items() if value is not None})
         return Recipe.checked(plain)
+
+
+def _part(path: list[str]) -> type[Section]:
+    """The class of a recipe's part: ["objectives", "contrast"], ["model", "encoders", a modality] …"""
+    match path:
+        case []:
+            return Recipe
+        case ["objectives", "contrast"]:
+            return ContrastOptions
+        case ["objectives", "correlate"]:
+            return CorrelateOptions
+        case ["model", "encoders", _]:
+            return EncoderOptions
+    return type(Recipe.model_fields[path[0]].default)

@@ -219,7 +219,7 @@ def test_rows_that_are_no_rows_and_names_that_are_no_columns_are_refused(samples
 
 
 def test_a_row_of_unknown_names_is_refused(samples: Samples) -> None:
-    with pytest.raises(DataError, match="nothing to predict from: unknown column 'imag'.*Did you mean 'image'"):
+    with pytest.raises(DataError, match="nothing to read: unknown column 'imag'.*Did you mean 'image'"):
         _model(samples).predict({"imag": "a.png"})
 
 

@@ -10,18 +10,28 @@ from sensorium.data.kinds import KINDS
 from sensorium.encoders import ENCODERS
 from sensorium.errors import RecipeError
 from sensorium.fusion import FUSIONS
-from sensorium.recipe import ENCODER_NAMES, FUSION_NAMES, Recipe
+from sensorium.objectives import OBJECTIVES
+from sensorium.recipe import ENCODER_NAMES, FUSION_NAMES, OBJECTIVE_NAMES, ObjectiveOptions, Recipe
 
 
 def test_names_equal_the_registries() -> None:
     assert set(FUSION_NAMES) == set(FUSIONS)
     assert {kind: set(names) for kind, names in ENCODER_NAMES.items()} == {k: set(v) for k, v in ENCODERS.items()}
     assert set(KINDS) == set(ENCODERS)
+    assert {"classify", "regress", *OBJECTIVE_NAMES} == set(OBJECTIVES)
+    assert set(OBJECTIVE_NAMES) == set(ObjectiveOptions.model_fields)
 
 
 def test_yaml_round_trip() -> None:
     recipe = Recipe().changed("training", epochs=7, seed=3).changed("data", targets=("a", "b"), weights={"a": 0.5})
     assert Recipe.from_yaml(recipe.to_yaml()) == recipe
+
+
+def test_objectives_by_name_alone() -> None:
+    recipe = Recipe.from_yaml("objectives: [contrast]")
+    assert recipe.objectives.names == ("contrast",)
+    assert Recipe.from_yaml(recipe.to_yaml()) == recipe
+    assert Recipe().objectives.names == ()
 
 
 def test_none_leaves_a_value_as_it_is() -> None:
@@ -36,6 +46,10 @@ def test_none_leaves_a_value_as_it_is() -> None:
     ("- a\n- b", "expected sections"),
     ("a: [", "not YAML"),
     ("model: {width: 10}", "multiple of 16"),
+    ("objectives: [contras]", "unknown objective 'contras'.*Did you mean 'contrast'"),
+    ("objectives: {contrast: {los: infonce}}", "unknown field of objectives.contrast 'los'.*Did you mean 'loss'"),
+    ("objectives: {correlate: {components: 0}}", "objectives.correlate.components"),
+    ("model: {encoders: {photo: {name: vgg, tun: frozen}}}", "unknown field of model.encoders.photo 'tun'"),
 ])
 def test_mistakes_are_named_in_one_line(text: str, words: str) -> None:
     with pytest.raises(RecipeError, match=words) as error:

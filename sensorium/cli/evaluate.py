@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sensorium.cli.options import Json, Outside, print_json
+from sensorium.cli.options import Json, Outside, listed, print_json
+from sensorium.cli.shots import Shots, shot_scores
 
 
 def evaluate(
@@ -17,11 +18,22 @@ def evaluate(
                                                   "default.")] = None,
     baselines: Annotated[bool, typer.Option(help="Fit shallow models on the training table and score them "
                                                  "beside.")] = True,
+    zero_shot: Annotated[str | None, typer.Option(
+        help="Sort the rows into this column's classes by their names alone.")] = None,
+    prompt: Annotated[list[str] | None, typer.Option(
+        help="Zero-shot: a text with {} for the class, as 'a photo of {}'; several are averaged.")] = None,
+    few_shot: Annotated[str | None, typer.Option(
+        help="Learn this column's classes from a few examples of each.")] = None,
+    examples: Annotated[Path | None, typer.Option(help="Few-shot: the table of the examples; the training table by "
+                                                       "default.")] = None,
+    modalities: Annotated[list[str] | None, typer.Option(
+        "--modalities", help="Zero-shot and few-shot: read only these: a,b.")] = None,
     allow_outside: Outside = False,
     strict: Annotated[bool, typer.Option("--strict", help="Make the first unreadable cell an error.")] = False,
     json: Json = False,
 ) -> None:
-    """Score a model: every subset of modalities, is fusion worth it, who contributes what, the worst mistakes.
+    """Score a model: every subset of modalities, is fusion worth it, who contributes what, what finds what, the worst
+    mistakes.
 
     Example: [bold]sensorium evaluate runs/species test.csv[/bold]
     """
@@ -30,12 +42,17 @@ def evaluate(
     from sensorium.evaluation.evaluate import training_note
     from sensorium.evaluation.report import write_report
     from sensorium.evaluation.words import score_lines
+    from sensorium.features import with_stored_features
     from sensorium.model import Model
 
+    shots = Shots(zero_shot, few_shot, tuple(prompt or ()), examples, listed(modalities))
+    shots.check()
     model = Model.load(run)
     samples = as_samples(table, model.schema, allow_outside=allow_outside)
     if strict:
         samples.refuse_unreadable()
+    samples = with_stored_features(model, samples)
+    shot_lines, shot_json = shot_scores(model, samples, table, shots, allow_outside=allow_outside)
     evaluation = score(model, samples, baselines=baselines)
     evaluation.notes[:0] = training_note(model, table)
     report = out or run / f"evaluation-{table.stem}.html"
@@ -44,9 +61,9 @@ def evaluate(
                                    about=f"{evaluation.rows:,} rows of {table}"), encoding="utf-8")
     typer.echo(f"report: {report}", err=True)
     if json:
-        print_json({**evaluation.to_json(), "report": str(report)})
+        print_json({**evaluation.to_json(), **shot_json, "report": str(report)})
         return
-    for line in score_lines(evaluation):
+    for line in [*score_lines(evaluation), *shot_lines]:
         typer.echo(line)
     for cell in evaluation.unreadable[:20]:
         typer.echo(f"unreadable: {cell}", err=True)

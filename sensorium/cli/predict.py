@@ -33,9 +33,12 @@ def predict(
     Example: [bold]sensorium predict runs/species new.csv --explain --out answers.csv[/bold]
     """
     from sensorium.data.read import as_samples
+    from sensorium.errors import DataError
     from sensorium.model import Model
 
     model = Model.load(run)
+    if not model.schema.targets:
+        raise DataError(f"{str(run)!r} predicts nothing: it was trained without a target, to embed (Model.embed)")
     samples = as_samples(table, model.schema, allow_outside=allow_outside)
     if strict:
         samples.refuse_unreadable()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sensorium.cli.objectives import objectives_of
 from sensorium.cli.options import (
     Group,
     Groups,
@@ -40,7 +41,11 @@ def train(
     modality: Groups = None,
     group: Group = None,
     task: Tasks = None,
-    weight: Annotated[list[str] | None, typer.Option(help="A target's weight in the joint loss: age=0.5.")] = None,
+    objective: Annotated[list[str] | None, typer.Option(
+        "--objective", help="Learn besides, without labels: contrast (any modality finds any other) or correlate; with "
+                            "an option: contrast.mode=pairs.")] = None,
+    weight: Annotated[list[str] | None, typer.Option(
+        help="A target's or objective's weight in the joint loss: age=0.5, contrast=0.3.")] = None,
     encoder: Annotated[list[str] | None, typer.Option(
         "--encoder", help="A modality's encoder: photo=vgg, photo=FOLDER or note=OWNER/NAME (pretrained).")] = None,
     tune: Annotated[list[str] | None, typer.Option(
@@ -78,6 +83,7 @@ def train(
 
     chosen = Recipe.read(recipe) if recipe is not None else Recipe()
     weights = {name: _number(value, name) for name, value in pairs(weight, "--weight", "age=0.5").items()}
+    learnt = objectives_of(chosen, objective, weights, targets=listed(target) or chosen.data.targets)
     chosen = chosen.changed(
         "data", targets=listed(target) or None, inputs=listed(inputs) or None, ignore=listed(ignore) or None,
         kinds=pairs(kind, "--kind", "note=text") or None, group=group,
@@ -88,6 +94,7 @@ def train(
     chosen = chosen.changed("model", fusion=fusion, width=width,
                             encoders=_encoders(chosen, pairs(encoder, "--encoder", "photo=FOLDER"),
                                                pairs(tune, "--tune", "photo=finetune")) or None)
+    chosen = chosen.changed("objectives", **learnt)
     chosen = chosen.changed("training", epochs=epochs, minutes=minutes, batch_size=batch_size, balance=balance,
                             learning_rate=learning_rate, refit=refit, seed=seed, workers=workers, memory_gb=memory_gb)
     source = table if table is not None else chosen.source

@@ -28,17 +28,20 @@ class Packed:
             token, feature).
         rows: (present,) int64 positions in the batch of the rows that have the modality, increasing.
         cells: (present, slot) int64 which cells each of these rows has, −1 = nothing: several where cells are lists.
+        identities: (cell,) int64 the cells' identities in the table: equal ones are the same text or file.
         stored: whether the inputs are a frozen encoder's stored features, to be projected only.
     """
 
     inputs: Inputs
     rows: Tensor
     cells: Tensor
+    identities: Tensor
     stored: bool = False
 
     def to(self, device: torch.device) -> Packed:
         """The same on another device."""
-        return Packed(self.inputs.to(device), self.rows.to(device), self.cells.to(device), self.stored)
+        return Packed(self.inputs.to(device), self.rows.to(device), self.cells.to(device), self.identities.to(device),
+                      self.stored)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,19 @@ class TargetValues:
 
 
 @dataclass(frozen=True)
+class Step:
+    """What all processes that share a training step know alike, for draws that concern the whole step.
+
+    Args:
+        lot: a number drawn for the step.
+        presence: (row, modality) bool of all rows of the step.
+    """
+
+    lot: int
+    presence: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Batch:
     """Some rows of a table.
 
@@ -58,12 +74,14 @@ class Batch:
         presence: (batch, modality) bool in the schema's order.
         inputs: by modality; a modality that no row of the batch has is left out.
         targets: by target.
+        step: of training.
     """
 
     rows: Tensor
     presence: Tensor
     inputs: Mapping[str, Packed]
     targets: Mapping[str, TargetValues]
+    step: Step | None = None
 
     def __len__(self) -> int:
         return int(self.presence.shape[0])
@@ -73,7 +91,7 @@ class Batch:
         return Batch(
             self.rows.to(device), self.presence.to(device),
             {name: packed.to(device) for name, packed in self.inputs.items()},
-            {name: TargetValues(t.values.to(device), t.mask.to(device)) for name, t in self.targets.items()})
+            {name: TargetValues(t.values.to(device), t.mask.to(device)) for name, t in self.targets.items()}, self.step)
 
 
 @dataclass(frozen=True)
@@ -84,13 +102,16 @@ class Augmentation:
     epoch: int
 
 
-def make_batch(samples: Samples, rows: npt.NDArray[np.int64], augmentation: Augmentation | None = None) -> Batch:
+def make_batch(
+    samples: Samples, rows: npt.NDArray[np.int64], augmentation: Augmentation | None = None, step: Step | None = None,
+) -> Batch:
     """The batch of some rows of the table; augmented only where asked for.
 
     Args:
         samples: the decoded table.
         rows: (batch,) row numbers.
         augmentation: for training; rows that share a cell share its variant within an epoch.
+        step: for training; these rows may be one process's share of it.
     """
     inputs: dict[str, Packed] = {}
     for name in samples.schema.names:
@@ -108,11 +129,12 @@ def make_batch(samples: Samples, rows: npt.NDArray[np.int64], augmentation: Augm
         else:
             collated = cells.kind.collate(cells.arrays.get(distinct.tolist()))
             collated = collated if draws is None else cells.kind.augment(collated, draws)
-        inputs[name] = Packed(collated, torch.from_numpy(present), torch.from_numpy(which), cells.stored is not None)
+        inputs[name] = Packed(collated, torch.from_numpy(present), torch.from_numpy(which),
+                              torch.from_numpy(cells.identities[distinct]), cells.stored is not None)
     targets = {
         name: TargetValues(torch.from_numpy(labels.values[rows]), torch.from_numpy(labels.mask[rows]))
         for name, labels in samples.labels.items()}
-    return Batch(torch.from_numpy(rows), torch.from_numpy(samples.presence[rows]), inputs, targets)
+    return Batch(torch.from_numpy(rows), torch.from_numpy(samples.presence[rows]), inputs, targets, step)
 
 
 def _features(stored: StoredTokens, cells: npt.NDArray[np.int64]) -> Inputs:

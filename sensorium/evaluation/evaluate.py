@@ -14,7 +14,8 @@ from sensorium.answers import predictions, prior_of
 from sensorium.data.read import Data, as_samples
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Target
-from sensorium.errors import DataError
+from sensorium.errors import AlignmentError, DataError
+from sensorium.evaluation.retrieval import RetrievalScore, retrieval
 from sensorium.evaluation.scores import (
     HIGHER_IS_BETTER,
     METRIC_WORDS,
@@ -27,6 +28,7 @@ from sensorium.evaluation.scores import (
 )
 from sensorium.evaluation.shallow import shallow_scores
 from sensorium.evaluation.subset_list import subsets_to_score
+from sensorium.features import with_stored_features
 from sensorium.metrics.bootstrap import (
     Estimate,
     Resampling,
@@ -86,6 +88,7 @@ class Evaluation:
         fusion: for every target with two modalities or more.
         contributions: target → modality → mean Shapley value: bits about the true class, or share of the variance.
         baselines: shallow models, empty where they were not asked for.
+        retrieval: how well any subset finds any disjoint one, where the model's modalities are aligned.
         notes: fallbacks, unreadable cells and unseen labels, a line each.
         unreadable: the unreadable cells, in words.
         predicted: target → (row, output) probabilities or numbers with whatever each row has, for the report.
@@ -104,6 +107,7 @@ class Evaluation:
     predicted: dict[str, Floats] = field(repr=False)
     samples: Samples = field(repr=False)
     chosen: Rows = field(repr=False)
+    retrieval: list[RetrievalScore] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `sensorium evaluate --json` prints them."""
@@ -117,6 +121,7 @@ class Evaluation:
                               for target, by_name in self.contributions.items()},
             "baselines": [{"target": b.target, "method": b.method, "features": b.features, "rows": b.rows,
                            "setting": b.setting, "metrics": _metrics_json(b.metrics)} for b in self.baselines],
+            "retrieval": [score.to_json() for score in self.retrieval],
             "notes": self.notes,
             "unreadable": self.unreadable,
         }
@@ -127,7 +132,7 @@ def evaluate(
     train: Samples | None = None, train_rows: Rows | None = None, seed: int = 0,
 ) -> Evaluation:
     """Score a model on rows it has not seen: every subset of modalities, fusion against the best single one,
-    contributions, and on request shallow baselines.
+    contributions, retrieval where its modalities are aligned, and on request shallow baselines.
 
     Args:
         model: a trained model, or its folder.
@@ -143,18 +148,18 @@ def evaluate(
     Example: sensorium.evaluate(model, "test.csv").fusion[0].sentence
     """
     model = model if isinstance(model, Model) else Model.load(model)
-    samples = data if isinstance(data, Samples) else as_samples(data, model.schema)
+    samples = with_stored_features(model, data if isinstance(data, Samples) else as_samples(data, model.schema))
     chosen = np.arange(len(samples)) if rows is None else rows
     targets = [target for target in model.schema.targets if target.name in samples.labels]
-    if not targets:
+    if not targets and not model.aligned:
         raise DataError(f"nothing to score: the table has none of the targets "
                         f"({', '.join(t.name for t in model.schema.targets)}); sensorium predict needs no targets")
     names = model.schema.names
     everything = frozenset(names)
     subsets = subsets_to_score(names, _patterns(samples, chosen))
-    wanted = list(dict.fromkeys([frozenset(s) for s in subsets]))
-    raw = model.outputs(samples, chosen, wanted)
-    found = model.outputs(samples, chosen, [everything], complete=False)
+    wanted = list(dict.fromkeys([frozenset(s) for s in subsets])) if targets else []
+    raw = model.outputs(samples, chosen, wanted) if targets else {}
+    found = model.outputs(samples, chosen, [everything], complete=False) if targets else {}
     scored = _Scored(model, samples, chosen, seed)
     evaluation = Evaluation(len(chosen), [], [], [], {}, [], _notes(model, samples, targets), _unreadable(samples), {},
                             samples, chosen)
@@ -172,14 +177,20 @@ def evaluate(
         if len(names) > 1:
             evaluation.fusion.extend(_fusion(scored, target, probabilities, names))
         evaluation.contributions[target.name] = _contributions(scored, target, raw[target.name], names)
+    if model.aligned and len(names) > 1:
+        try:
+            evaluation.retrieval.extend(retrieval(model, samples, chosen, seed=seed))
+        except AlignmentError as error:  # no row has two modalities
+            evaluation.notes.append(f"retrieval could not be scored: {error}")
     if not isinstance(data, Samples) and rows is None:
         evaluation.notes[:0] = training_note(model, data)
-    if baselines:
+    if baselines and targets:
         if train is None and (model.recipe.source is None or not Path(model.recipe.source).exists()):
             evaluation.notes.append(f"no shallow baselines: the training table {model.recipe.source!r} is not here")
         else:
             train = as_samples(str(model.recipe.source), model.schema,
                                allow_outside=model.recipe.data.allow_outside) if train is None else train
+            train = with_stored_features(model, train)
             evaluation.baselines.extend(shallow_scores(model, train, train_rows, samples, chosen, seed=seed))
     return evaluation
 

@@ -37,7 +37,8 @@ class HeldOut:
                           f"the former)")
         if not len(rows):
             return
-        self._console.say("scoring every subset of modalities on the held-out rows, and shallow baselines beside")
+        self._console.say("scoring every subset of modalities on the held-out rows, and shallow baselines beside"
+                          if model.schema.targets else "scoring on the held-out rows how modalities find each other")
         try:
             self.evaluation = evaluate(model, prepared.samples, rows=rows, baselines=True, train=prepared.samples,
                                        train_rows=splits.train)

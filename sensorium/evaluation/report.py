@@ -20,6 +20,7 @@ from markupsafe import Markup
 from sensorium.data.schema import Target
 from sensorium.evaluation import plots
 from sensorium.evaluation.evaluate import FEWEST, Evaluation, Fusion
+from sensorium.evaluation.finds import retrieval_part
 from sensorium.evaluation.mistakes import Album, worst_mistakes
 from sensorium.evaluation.plots import Axis, bars, known, number_words, percent_words, signed
 from sensorium.evaluation.scores import HIGHER_IS_BETTER, METRIC_WORDS, Baseline, Score, primary_metric
@@ -33,6 +34,8 @@ KEY_METRICS = {"classify": ("auroc", "ece"), "regress": ("mae", "r2")}
 KEY_WORDS = {"ece": "calibration error (ECE)", "r2": "variance explained (R²)"}
 MOST_LINES, MOST_UNREADABLE, MOST_NOTES = 40, 50, 40
 MOST_CLASSES, MOST_PAIRS = 30, 15
+MOST_CURVES = 6
+ALIGNERS = {"contrast": "recall at 1", "correlate": "correlation"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ def write_report(model: Model, evaluation: Evaluation, *, title: str, about: str
     environment.filters.update(number=number_words, percent=percent_words)
     template = environment.from_string(files("sensorium.evaluation").joinpath("report.html.jinja").read_text("utf-8"))
     return template.render(title=title, about=about, parts=parts, names=model.schema.names, rows=evaluation.rows,
+                           retrieval=retrieval_part(model, evaluation, album),
                            learning=_learning(model), run=_run(model, evaluation), looks=plots.series_look,
                            dash_arrays=plots.DASH_ARRAYS)
 
@@ -325,7 +329,15 @@ def _learning(model: Model) -> dict[str, Any] | None:
         if subsets:
             svg = plots.score_curves(history, target.name, subsets, epoch, word=word, prefix=f"scores{number}")
             charts.append({"title": f"{target.name}: validation {word}", "svg": Markup(svg),
-                           "legend": ["all modalities" if name == "all" else f"{name} alone" for name in subsets]})
+                           "legend": ["all modalities" if name == "all" else f"{name} alone" for name in subsets],
+                           "said": "A modality whose own line stays low is either uninformative or neglected."
+                                   if len(subsets) > 1 else ""})
+    for number, (name, word) in enumerate(ALIGNERS.items()):
+        pairs = sorted({pair for entry in history for pair in entry.get("scores", {}).get(name, {})})
+        if pairs:
+            svg = plots.score_curves(history, name, pairs[:MOST_CURVES], epoch, word=word, prefix=f"aligned{number}")
+            charts.append({"title": f"{name}: validation {word}", "svg": Markup(svg), "legend": pairs[:MOST_CURVES],
+                           "said": "How well each modality finds, or agrees with, each other one."})
     return {"said": said, "loss": Markup(plots.loss_curves(history, epoch)), "charts": charts,
             "validated": bool(losses)}
 

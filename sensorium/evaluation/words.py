@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sensorium.evaluation.evaluate import Evaluation
+from sensorium.evaluation.retrieval import retrieval_lines
 from sensorium.evaluation.scores import METRIC_WORDS
 from sensorium.metrics.bootstrap import Estimate
 
@@ -20,7 +21,8 @@ def score_lines(evaluation: Evaluation) -> list[str]:
         table += [[f"{b.method}{', ' + b.features if b.features else ''}", f"{b.rows:,}",
                    *(_shown(b.metrics[m]) for m in metrics)] for b in evaluation.baselines if b.target == target]
         lines += ["", *aligned(table)]
-    lines += ["", *(fusion.sentence for fusion in evaluation.fusion)]
+    if evaluation.subsets:
+        lines += ["", *(fusion.sentence for fusion in evaluation.fusion)]
     for target, by_name in evaluation.contributions.items():
         if len(by_name) > 1:
             unit = "bits" if "log_loss" in next(s for s in evaluation.subsets if s.target == target).metrics \
@@ -28,6 +30,8 @@ def score_lines(evaluation: Evaluation) -> list[str]:
             shares = (f"{name} {value.value:+.2f} ({value.low:+.2f} to {value.high:+.2f})"
                       for name, value in by_name.items())
             lines.append(f"{target}: contributions (Shapley, {unit}): {', '.join(shares)}")
+    if evaluation.retrieval:
+        lines += ["", *retrieval_lines(evaluation.retrieval)]
     lines += evaluation.notes
     return lines
 

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
@@ -57,6 +59,11 @@ class View:
         self._hidden = hidden
         self._needs = needs
         self._memo = {} if memo is None else memo
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The modalities, in the order of every presence."""
+        return self._names
 
     def restricted(self, hidden: frozenset[str], needs: frozenset[str]) -> View:
         """The same batch for an objective with these hidden and needed modalities."""
@@ -126,6 +133,46 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def forward(self, view: View, batch: Batch) -> Loss:
         """The loss of a batch: a sum over labelled rows divided by their global number, exactly 0 where none are."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What held-out rows say about an objective that predicts nothing.
+
+    Args:
+        loss: lower is better.
+        scores: what was scored → score, higher is better.
+    """
+
+    loss: float
+    scores: dict[str, float]
+
+
+class Aligner(Objective, ABC):
+    """An objective that puts what modalities say into one space. It needs no label, draws subsets of its own, and is
+    therefore called once a step, with whatever the rows have.
+
+    Attributes:
+        width: numbers that `read` gives.
+    """
+
+    learns_unlabelled = True
+    width: int
+
+    @abstractmethod
+    def read(self, fused: Fused, name: str) -> Float[Tensor, "batch width"]:
+        """What it makes of the fused vector of one modality alone: the input of `judge`."""
+
+    @abstractmethod
+    def judge(
+        self, readings: dict[str, npt.NDArray[np.float64]], keys: npt.NDArray[np.int64],
+    ) -> Judgement | None:
+        """How well the modalities agree on held-out rows; None where too few of them have two modalities.
+
+        Args:
+            readings: modality → (row, width) from `read`; NaN in rows without it.
+            keys: (row, key) rows with an equal non-negative key in one column are not different things.
+        """
 
 
 class Predictor(Objective, ABC):

@@ -21,13 +21,14 @@ from sensorium.data.samples import Samples, decoded, group_numbers, measured, re
 from sensorium.data.schema import Schema
 from sensorium.data.split import Splits, split_rows
 from sensorium.encoders.choice import adapted
-from sensorium.errors import DataError, ResumeError, TrainingError
+from sensorium.errors import AlignmentError, DataError, ResumeError, TrainingError
 from sensorium.features import with_stored_features
 from sensorium.fusion.base import Fusion
 from sensorium.metrics.calibration import fit_temperature
 from sensorium.model import Model
 from sensorium.objectives import Objective
 from sensorium.recipe import Recipe
+from sensorium.training.align import closed_form
 from sensorium.training.console import Console, Quiet, Terminal
 from sensorium.training.distributed import Device
 from sensorium.training.loop import Progress, make_optimizer, train, train_step
@@ -100,7 +101,8 @@ def fit(
     if not isinstance(data, Data):
         data = dataclasses.replace(read(data, allow_outside=recipe.data.allow_outside), options=recipe.data)
     recipe = recipe.model_copy(update={"data": data.options, "source": _absolute(data.table.source)})
-    prepared = prepare(data, recipe, console=console, allow_leak=allow_leak, strict=strict)
+    unlabelled = bool(recipe.objectives.names) or any(one.learns_unlabelled for one in objectives)
+    prepared = prepare(data, recipe, console=console, allow_leak=allow_leak, strict=strict, unlabelled=unlabelled)
     checkpoints = _checkpoints(out, recipe, resume, device)
     made = copy.deepcopy((fusion, tuple(objectives)))
     model = Model(prepared.samples.schema, recipe, fusion=fusion, objectives=objectives)
@@ -116,10 +118,11 @@ def fit(
                        checkpoint=checkpoints and checkpoints / "choose.safetensors")
     _refuse_diverged(chosen, validated=len(splits.validation) > 0)
     console.say(f"training ended after {chosen.step} steps: {chosen.stopped}; best at step {chosen.best_step}")
-    turned = turn_down(model, prepared.samples, splits.validation)
+    turned = turn_down(model, prepared.samples, splits.validation) if model.schema.targets else {}
     for name, volume in turned.items():
         console.say(f"{name} misleads on validation rows: it is turned down to {volume:g}")
     calibrate(model, prepared.samples, splits.calibration)
+    _align(model, prepared.samples, splits.train, console)
     _note_facts(model, prepared, chosen, device)
     if on_chosen is not None:
         on_chosen(model, prepared)
@@ -143,14 +146,25 @@ def _absolute(source: str) -> str:
     return str(Path(source).resolve()) if Path(source).exists() else source
 
 
-def prepare(data: Data, recipe: Recipe, *, console: Console, allow_leak: bool, strict: bool) -> Prepared:
-    """Check, split, measure and decode."""
+def prepare(
+    data: Data, recipe: Recipe, *, console: Console, allow_leak: bool, strict: bool, unlabelled: bool = False,
+) -> Prepared:
+    """Check, split, measure and decode.
+
+    Args:
+        data: the table.
+        recipe: with the data's own options.
+        console: where to speak.
+        allow_leak, strict: as of `fit`.
+        unlabelled: whether an objective learns from rows without a label; where no target is given, from all of them.
+    """
     table, schema = data.table, data.schema
-    if not schema.targets:
-        raise DataError(f"no target given: name a column to predict (one of {', '.join(table.frame.columns)})")
+    if not schema.targets and not unlabelled:
+        raise DataError(f"no target given: name a column to predict (one of {', '.join(table.frame.columns)}), or an "
+                        f"objective that needs none (contrast, correlate)")
     if not allow_leak:
         refuse_leaks(find_leaks(table, schema, seed=recipe.training.seed))
-    labelled = np.zeros(len(table), dtype=bool)
+    labelled = np.full(len(table), not schema.targets)
     for target in schema.targets:
         labelled |= read_labels(table, target).mask
     shared = [cell_numbers(table, m) for m in schema.modalities if not isinstance(m.kind, TextKind | TableKind)]
@@ -171,7 +185,7 @@ def prepare(data: Data, recipe: Recipe, *, console: Console, allow_leak: bool, s
     if len(kept.train) == 0:
         raise DataError("no training row has anything readable in it")
     prepared = Prepared(samples, kept, np.flatnonzero(~labelled & readable), int((labelled & ~readable).sum()))
-    _say_data(prepared, console)
+    _say_data(prepared, console, aligned=bool(recipe.objectives.names))
     return prepared
 
 
@@ -208,7 +222,7 @@ def _refuse_useless(samples: Samples, schema: Schema) -> None:
                     f"unreadable){first}")
 
 
-def _say_data(prepared: Prepared, console: Console) -> None:
+def _say_data(prepared: Prepared, console: Console, *, aligned: bool) -> None:
     samples, splits = prepared.samples, prepared.splits
     console.say(f"rows: {len(splits.train)} training, {len(splits.validation)} validation, {len(splits.calibration)} "
                 f"calibration, {len(splits.test)} test; {splits.note}")
@@ -225,6 +239,10 @@ def _say_data(prepared: Prepared, console: Console) -> None:
                             f"learnt")
     if len(prepared.unlabelled):
         console.say(f"{len(prepared.unlabelled)} rows have no label: only objectives that need none learn from them")
+    alone = int((samples.presence[splits.train].sum(axis=1) < 2).sum())
+    if alone and aligned:
+        console.say(f"{alone} of {len(splits.train)} training rows have one modality only: there is nothing to align "
+                    f"in them")
     if prepared.num_unreadable:
         console.say(f"{prepared.num_unreadable} rows in which nothing is readable are left out")
     for place, name in enumerate(samples.schema.names):
@@ -325,6 +343,7 @@ def _refit(
     again.history, again.facts = model.history, model.facts
     again.facts["refit"] = {"rows": len(rows), "steps": progress.step}
     calibrate(again, prepared.samples, splits.calibration)
+    _align(again, prepared.samples, rows, console)
     return again
 
 
@@ -350,6 +369,17 @@ def calibrate(model: Model, samples: Samples, rows: Rows) -> None:
             kept = np.isfinite(raw).all(axis=1) & samples.labels[target.name].mask[rows]
             truth = samples.labels[target.name].values[rows][kept].astype(np.int64)
             model.temperatures[target.name] = fit_temperature(raw[kept], truth)
+
+
+def _align(model: Model, samples: Samples, rows: Rows, console: Console) -> None:
+    """One space for what objective correlate has made of each modality; where the model is trained to contrast, its
+    embeddings are in one space already."""
+    if model.recipe.objectives.correlate is None or model.aligned:
+        return
+    try:
+        model.alignment = closed_form(model, samples, rows)
+    except AlignmentError as error:
+        console.say(f"the modalities are not put into one space: {error}")
 
 
 def _note_facts(model: Model, prepared: Prepared, chosen: Progress, device: Device) -> None:

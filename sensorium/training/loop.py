@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from sensorium.data.batch import Augmentation, make_batch, prefetch
+from sensorium.data.batch import Augmentation, Step, make_batch, prefetch
 from sensorium.data.samples import Samples
 from sensorium.keyed import Draws
 from sensorium.model import Model
@@ -138,7 +138,9 @@ def train_step(
     """
     options = model.recipe.training
     mine = device.share(rows)
-    batch = make_batch(samples, mine, Augmentation(options.seed, epoch)).to(device.device)
+    lot = int(Draws(options.seed, epoch, rows[:1]).integers("step", high=2**31)[0])
+    batch = make_batch(samples, mine, Augmentation(options.seed, epoch), Step(lot, samples.presence[rows]))
+    batch = batch.to(device.device)
     drawn = sample_subsets(samples.presence[mine], Draws(options.seed, epoch, mine), options)
     for group in optimizer.param_groups:
         group["lr"] = lr * group["factor"]

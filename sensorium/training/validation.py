@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from sensorium.answers import predictions
 from sensorium.data.samples import Samples
@@ -14,6 +17,8 @@ from sensorium.metrics.calibration import fit_temperature
 from sensorium.metrics.classification import accuracy, balanced_accuracy, log_loss
 from sensorium.metrics.regression import r2
 from sensorium.model import Model
+from sensorium.objectives import View
+from sensorium.objectives.same import same_keys_of
 
 
 @dataclass(frozen=True)
@@ -22,9 +27,11 @@ class Validation:
 
     Args:
         loss: Σ_k weight_k · loss_k with whatever each row has: log-loss at the best temperature (so that being too
-            sure, which calibration mends, does not count), or half the squared error of standardised numbers. NaN
-            where an output is not finite: a model that has diverged is never the best one.
-        scores: target → subset ("all" or a modality) → accuracy (balanced where asked for) or R².
+            sure, which calibration mends, does not count), half the squared error of standardised numbers, or what an
+            objective of alignment makes of them. NaN where an output is not finite: a model that has diverged is never
+            the best one.
+        scores: target → subset ("all" or a modality) → accuracy (balanced where asked for) or R²; objective of
+            alignment → pair of modalities → recall at 1 or mean correlation.
     """
 
     loss: float
@@ -33,12 +40,13 @@ class Validation:
 
 def validate(model: Model, samples: Samples, rows: npt.NDArray[np.int64]) -> Validation:
     """Score some rows with all their modalities, and with each modality alone."""
+    total, scores = _agreement(model, samples, rows)
+    if not model.schema.targets:
+        return Validation(total, scores)
     everything = frozenset(model.schema.names)
     singles = [frozenset({name}) for name in model.schema.names] if len(model.schema.names) > 1 else []
     outputs = model.outputs(samples, rows, [everything, *singles], complete=False)
     balance = model.recipe.training.balance
-    total = 0.0
-    scores: dict[str, dict[str, float]] = {}
     readable = samples.presence[rows].any(axis=1)
     for target in model.schema.targets:
         labels = samples.labels[target.name]
@@ -56,6 +64,40 @@ def validate(model: Model, samples: Samples, rows: npt.NDArray[np.int64]) -> Val
             if subset == everything:
                 total += target.weight * loss
     return Validation(total, scores)
+
+
+def _agreement(
+    model: Model, samples: Samples, rows: npt.NDArray[np.int64],
+) -> tuple[float, dict[str, dict[str, float]]]:
+    """The weighted losses and the scores of the objectives that align modalities."""
+    total = 0.0
+    scores: dict[str, dict[str, float]] = {}
+    aligners = model.aligning()
+    if not aligners:
+        return total, scores
+
+    def read(view: View) -> Iterator[tuple[tuple[str, str], Tensor, Tensor]]:
+        for place, name in enumerate(model.schema.names):
+            only = torch.zeros_like(view.presence)
+            only[:, place] = view.presence[:, place]
+            fused, kept = view.fuse(only)
+            if fused is not None:
+                for aligner in aligners:
+                    yield (aligner.name, name), aligner.read(fused, name), kept
+
+    sizes = {(aligner.name, name): aligner.width for aligner in aligners for name in model.schema.names}
+    found = model.gathered(samples, rows, read, sizes)
+    labels = [target.name for target in model.schema.targets if target.task == "classify"]
+    keys = same_keys_of(samples, rows, labels)
+    for aligner in aligners:
+        readings = {name: found[aligner.name, name] for name in model.schema.names}
+        judged = aligner.judge(readings, keys)
+        total += 0.0 if judged is None else aligner.weight * judged.loss
+        scores[aligner.name] = {} if judged is None else judged.scores
+        for place, name in enumerate(model.schema.names):
+            if np.isnan(readings[name][samples.presence[rows, place]]).any():  # diverged, not absent
+                total = float("nan")
+    return total, scores
 
 
 def _score(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sensorium.data.schema import Target
-from sensorium.objectives import OBJECTIVES, Classify, Regress
+from sensorium.objectives import Classify, Regress
 from sensorium.objectives.base import mean_over_labelled
 from sensorium.objectives.classify import classification_losses
 from sensorium.objectives.regress import regression_losses
@@ -59,7 +59,7 @@ def test_mean_over_labelled_never_reads_the_others() -> None:
     nothing.backward()
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", ["classify", "regress"])
 def test_contract(name: str) -> None:
     target = Target(name="t", task="classify" if name == "classify" else "regress", classes=("a", "b", "c"), mean=5.0,
                     std=2.0, weight=0.3)

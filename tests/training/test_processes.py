@@ -20,20 +20,25 @@ torch.set_num_threads(1)
 from worlds import QUICK
 from sensorium.data.read import read
 from sensorium.training.fit import fit
-model = fit(read({table!r}, targets=("kind", "size")), QUICK, progress=False, allow_leak=True)
+recipe = QUICK.changed("objectives", **{objectives!r})
+model = fit(read({table!r}, targets=("kind", "size")), recipe, progress=False, allow_leak=True)
 if os.environ.get("RANK", "0") == "0":
     model.save({out!r})
 """
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("objectives", [
+    {}, {"contrast": {}}, {"contrast": {"loss": "siglip", "mode": "pairs"}},
+    {"correlate": {"components": 4, "loss": "cca"}},
+], ids=str)
+def test_two_processes_equal_one(tmp_path: Path, objectives: dict[str, dict[str, object]]) -> None:
     table = write_small_world(tmp_path / "world", rows=60)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for name, launcher in (("one", [sys.executable]), ("two", [sys.executable, "-m", "torch.distributed.run",
                                                               "--nproc_per_node", "2"])):
         script = tmp_path / f"{name}.py"
-        script.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1]), table=str(table),
+        script.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1]), table=str(table), objectives=objectives,
                                         out=str(tmp_path / name)))
         subprocess.run([*launcher, str(script)], check=True, env=environment, capture_output=True)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
