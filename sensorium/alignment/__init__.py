@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
+    "AlignmentPlan": "linear_training",
     "CCA": "cca",
     "DeepCCA": "deep_cca_estimator",
     "GeneralizedCCA": "generalized_cca",
@@ -16,6 +17,7 @@ _PUBLIC = {
     "eckart_young_loss": "deep_cca",
     "info_nce": "contrastive",
     "siglip": "contrastive",
+    "train_alignment": "linear_training",
 }
 
 
