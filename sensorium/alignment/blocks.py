@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,10 +56,6 @@ class Blocks:
         """Per view its columns in a block."""
         return columns_of(self.widths)
 
-    def head(self) -> Blocks:
-        """The first row alone."""
-        return replace(self, views=tuple(view[:1] for view in self.views))
-
     def only(self, i: int) -> Blocks:
         """View i alone."""
         return Blocks((self.views[i],), (self.names[i],), (self.maps[i],), (self.widths[i],))
@@ -104,6 +100,6 @@ def refuse_not_finite(name: str, values: Floats, first_row: int) -> None:
                              f"{first_row} to {first_row + len(values) - 1} is {np.abs(values).max():.3g}; scale it")
     what = "NaN" if np.isnan(value) else "infinity (inf)"
     count = np.count_nonzero(~np.isfinite(values))
-    raise AlignmentError(f"Input {name} contains {what}: row {first_row + row}, column {column} is {value}; {count:,} of "
-                         f"the {values.size:,} numbers of rows {first_row} to {first_row + len(values) - 1} are not "
+    raise AlignmentError(f"Input {name} contains {what}: row {first_row + row}, column {column} is {value}; {count:,} "
+                         f"of {values.size:,} numbers of rows {first_row} to {first_row + len(values) - 1} are not "
                          f"finite; fill them in or leave their rows out")

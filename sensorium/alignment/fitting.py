@@ -9,7 +9,7 @@ import numpy as np
 
 from sensorium.alignment.blocks import Blocks, Floats, columns_of
 from sensorium.alignment.compress import centred_rows, dependences_hold, triangular_rows
-from sensorium.alignment.moments import Moments, empty_parts, gather
+from sensorium.alignment.moments import Moments, gather
 from sensorium.alignment.ridge import Solve, choose_ridges
 from sensorium.alignment.whitening import MOST_CONDITION, Whitened, from_moments, from_rows
 from sensorium.errors import AlignmentError
@@ -42,7 +42,7 @@ def whiten_views(blocks: Blocks, ridges: tuple[float, ...] | None, *, folds: int
     """
     if blocks.count <= sum(blocks.widths):
         return _whiten_wide(blocks, ridges, folds=folds, solve=solve)
-    parts = gather(blocks, empty_parts(blocks, folds if ridges is None else 1))
+    parts = gather(blocks, folds if ridges is None else 1)
     total = parts[0].joined(parts[1:])
     refuse_constant(blocks.names, [np.diagonal(total.scatter)[part] for part in blocks.columns], total.count)
     tried = None
@@ -68,7 +68,7 @@ def whiten_orthogonal(
     """
     tried = None
     if ridges is None:
-        parts = gather(features, empty_parts(features, folds))
+        parts = gather(features, folds)
         ridges, tried = choose_ridges(parts, features.widths, solve, features=features.widths)
     scales = [np.sqrt(np.einsum("rf,rf->f", rows, rows) + (features.count - 1) * ridge)
               for rows, ridge in zip(features.views, ridges)]
@@ -106,7 +106,7 @@ def _whiten_wide(blocks: Blocks, ridges: tuple[float, ...] | None, *, folds: int
     if ridges is None:
         turned = [_rotated(part) for part in rows]
         small = Blocks.of(turned, blocks.names)
-        parts = gather(small, empty_parts(small, folds))
+        parts = gather(small, folds)
         ridges, tried = choose_ridges(parts, small.widths, solve, features=blocks.widths)
     return Fitted(from_rows(rows, blocks.names, means, blocks.count, ridges), ridges, tried)
 

@@ -14,7 +14,7 @@ from sensorium.alignment.blocks import Array, Blocks, Floats
 from sensorium.alignment.checks import components_of, folds_wanted, refuse_other_width, refuse_unpaired, view_of
 from sensorium.alignment.fitting import Fitted, whiten_parts, whiten_views
 from sensorium.alignment.maxvar import Shared, shared_weights, solve_shared
-from sensorium.alignment.moments import Moments, empty_parts, gather
+from sensorium.alignment.moments import Moments, gather
 from sensorium.alignment.project import projected, variates_correlation
 from sensorium.alignment.ridge import ridges_of
 from sensorium.alignment.whitening import Whitened
@@ -86,8 +86,7 @@ class GeneralizedCCA(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Take in more rows; memory depends on the numbers of columns only. See `CCA.partial_fit`."""
         blocks = self._blocks(views, reset=self._parts is None, least_rows=1)
         num_folds = folds_wanted(self.cv) if ridges_of(self.ridge, blocks.names) is None else 1
-        parts = empty_parts(blocks, num_folds) if self._parts is None else self._parts
-        self._parts = gather(blocks, parts, sum(part.count for part in parts))
+        self._parts = gather(blocks, num_folds, after=self._parts or ())
         self._solution = None
         return self
 

@@ -34,8 +34,8 @@ class KernelCCA(PairEstimator):
 
     Args:
         n_components: pairs of variates; None = as many as there are.
-        kernel: "linear", "rbf", "poly", "precomputed" ((row, row) values, (new row, row) in `transform`), a callable from two
-            arrays of rows to (row a, row b) values, or a tuple of two of these.
+        kernel: "linear", "rbf", "poly", "precomputed" ((row, row) values, (new row, row) in `transform`), a callable
+            from two arrays of rows to (row a, row b) values, or a tuple of two of these.
         gamma: of rbf and poly: a number, "scale" = 1 / (features · variance of all numbers of the view), or one for
             each view.
         degree, coef0: of poly.

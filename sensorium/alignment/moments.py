@@ -66,43 +66,41 @@ class Moments:
         return total
 
 
-def gather(blocks: Blocks, parts: list[Moments], first_row: int = 0) -> list[Moments]:
-    """Add rows to moments, one for each fold: a single one takes all rows.
+def gather(blocks: Blocks, num_folds: int = 1, *, after: Sequence[Moments] = ()) -> list[Moments]:
+    """The moments of rows, one for each fold, and of the rows before them.
 
     Args:
         blocks: the rows.
-        parts: what earlier rows gave (see `empty_parts`); changed in place.
-        first_row: how many rows came before: a row's fold is a pure function of its number.
-
-    Returns:
-        `parts`.
+        num_folds: how many; a row's fold is a pure function of its number.
+        after: what `gather` gave for the rows before; not changed.
 
     Raises:
         AlignmentError: a number is NaN or infinite, or too large to be squared.
     """
-    start = first_row
+    parts = [Moments(part.origin) for part in after]
+    start = sum(part.count for part in after)
     with np.errstate(over="ignore", invalid="ignore"):
         for block in blocks:
-            if len(parts) == 1:
+            parts = parts or [Moments(block[0]) for _ in range(num_folds)]
+            if num_folds == 1:
                 parts[0].add(block)
             else:
-                fold = folds_of(start, len(block), len(parts))
+                fold = folds_of(start, len(block), num_folds)
                 for number, part in enumerate(parts):
                     part.add(block[fold == number])
             start += len(block)
-    for part in parts:
-        if not np.isfinite(part.scatter.sum()):
-            column = int(np.argmin(np.isfinite(part.scatter.sum(axis=0))))
-            owner = next(i for i, columns in enumerate(blocks.columns) if column < columns.stop)
-            raise AlignmentError(f"Input {blocks.names[owner]} is too large to be squared in float64: column "
-                                 f"{column - blocks.columns[owner].start} has mean {part.mean[column]:.3g}; scale it")
-    return parts
+        for part in parts:
+            _refuse_overflow(blocks, part)
+    return [part.joined([before]) for part, before in zip(parts, after)] if after else parts
 
 
-def empty_parts(blocks: Blocks, num_folds: int) -> list[Moments]:
-    """Moments without rows, one for each fold, relative to the first row of `blocks`."""
-    [first] = blocks.head()
-    return [Moments(first[0]) for _ in range(num_folds)]
+def _refuse_overflow(blocks: Blocks, moments: Moments) -> None:
+    finite = np.isfinite(moments.scatter).all(axis=0)
+    if not finite.all():
+        column = int(np.argmin(finite))
+        owner = next(i for i, columns in enumerate(blocks.columns) if column < columns.stop)
+        raise AlignmentError(f"Input {blocks.names[owner]} is too large to be squared in float64: column "
+                             f"{column - blocks.columns[owner].start} has mean {moments.mean[column]:.3g}; scale it")
 
 
 def folds_of(start: int, count: int, num_folds: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

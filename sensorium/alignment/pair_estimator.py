@@ -20,7 +20,7 @@ from sensorium.alignment.checks import (
     view_of,
 )
 from sensorium.alignment.fitting import Fitted, whiten_parts
-from sensorium.alignment.moments import Moments, empty_parts, gather
+from sensorium.alignment.moments import Moments, gather
 from sensorium.alignment.project import projected, variates_correlation
 from sensorium.alignment.ridge import ridges_of
 from sensorium.alignment.whitening import Whitened
@@ -120,8 +120,7 @@ class PairEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """Add rows to the moments of those before."""
         features = self._features(views)
         num_folds = folds_wanted(self.cv) if ridges_of(self.ridge, NAMES) is None else 1
-        parts = empty_parts(features, num_folds) if self._parts is None else self._parts
-        self._parts = gather(features, parts, sum(part.count for part in parts))
+        self._parts = gather(features, num_folds, after=self._parts or ())
         self._widths = features.widths
         self._solution = None
 

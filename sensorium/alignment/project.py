@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sensorium.alignment.blocks import Blocks, Floats, Map
-from sensorium.alignment.moments import empty_parts, gather
+from sensorium.alignment.moments import gather
 from sensorium.alignment.ridge import total_correlation
 
 
@@ -35,7 +35,7 @@ def variates_correlation(features: Blocks, means: Sequence[Floats], weights: Seq
     maps = tuple(_variates(change, mean, part) for change, mean, part in zip(features.maps, means, weights))
     widths = tuple(part.shape[1] for part in weights)
     variates = Blocks(features.views, features.names, maps, widths)
-    [moments] = gather(variates, empty_parts(variates, 1))
+    [moments] = gather(variates)
     return total_correlation(moments.scatter, widths, [np.eye(width) for width in widths])
 
 

@@ -18,7 +18,7 @@ LEAST_SHARE = 1e-12
 matrix in float64."""
 
 MOST_CONDITION = 3e4
-"""Condition number of a view, columns scaled to unit length, up to which its Gram matrix (which has the square) is used."""
+"""Condition number of a view, columns of unit length, up to which its Gram matrix (it has the square) is used."""
 
 
 @dataclass(frozen=True)
