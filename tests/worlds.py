@@ -10,6 +10,8 @@ from PIL import Image
 
 from sensorium.recipe import Recipe
 
+COLOURS = {"red": (220, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 220), "yellow": (220, 220, 40),
+           "pink": (240, 150, 190), "grey": (128, 128, 128)}
 QUICK = Recipe().changed("model", width=32).changed(
     "training", epochs=2, batch_size=16, refit="never", workers=0)
 
@@ -34,6 +36,23 @@ def write_small_world(folder: Path, rows: int = 48, *, seed: int = 0, missing: f
                  f"{60 + 10 * kind + random.normal():.2f}", f"{random.normal():.3f}", ("east", "west")[row % 2]]
         kept = ["" if random.random() < missing else cell for cell in cells]
         lines.append(",".join([*kept, ("ant", "bee", "cat")[kind], f"{kind + 0.1 * random.normal():.3f}"]))
+    table = folder / "table.csv"
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return table
+
+
+def write_pairs(folder: Path, rows: int = 240, *, seed: int = 0) -> Path:
+    """Pictures of two colours, left and right, with words that say which: 36 different captions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    names = list(COLOURS)
+    lines = ["picture,words,first"]
+    for row in range(rows):
+        left, right = (names[int(random.integers(len(names)))] for _ in range(2))
+        pixels = np.concatenate([np.full((12, 6, 3), COLOURS[left]), np.full((12, 6, 3), COLOURS[right])], axis=1)
+        noise = random.integers(-15, 16, pixels.shape)
+        Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(folder / f"{row}.png")
+        lines.append(f"{row}.png,{left} on the left and {right} on the right,{left}")
     table = folder / "table.csv"
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return table

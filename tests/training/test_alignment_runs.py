@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from worlds import QUICK, write_small_world
+from worlds import QUICK, write_pairs, write_small_world
 
 import sensorium as sm
 from sensorium.errors import AlignmentError, DataError, RecipeError
@@ -16,27 +15,8 @@ from sensorium.model import Model
 from sensorium.recipe import Recipe
 from sensorium.training.align import closed_form
 
-COLOURS = {"red": (220, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 220), "yellow": (220, 220, 40),
-           "pink": (240, 150, 190), "grey": (128, 128, 128)}
 LEARNS = Recipe().changed("model", width=32).changed(
     "training", epochs=25, batch_size=32, refit="never", workers=0, learning_rate=3e-3)
-
-
-def write_pairs(folder: Path, rows: int = 240, *, seed: int = 0) -> Path:
-    """Pictures of two colours, left and right, with words that say which: 36 different captions."""
-    folder.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(seed)
-    names = list(COLOURS)
-    lines = ["picture,words,first"]
-    for row in range(rows):
-        left, right = (names[int(random.integers(len(names)))] for _ in range(2))
-        pixels = np.concatenate([np.full((12, 6, 3), COLOURS[left]), np.full((12, 6, 3), COLOURS[right])], axis=1)
-        noise = random.integers(-15, 16, pixels.shape)
-        Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(folder / f"{row}.png")
-        lines.append(f"{row}.png,{left} on the left and {right} on the right,{left}")
-    table = folder / "table.csv"
-    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return table
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +87,7 @@ def test_the_closed_form_aligns_a_trained_model(tmp_path: Path) -> None:
 def test_correlate_gives_one_space(tmp_path: Path) -> None:
     table = write_pairs(tmp_path / "a")
     data = sm.read(table, ignore=["first"], settings={"picture": {"flip": False}})
-    recipe = LEARNS.changed("objectives", correlate={"components": 8})
+    recipe = LEARNS.changed("objectives", correlate={"components": 8}).changed("training", epochs=12)
     model = sm.fit(data, recipe, progress=False)
     assert model.alignment is not None
     assert model.history[-1]["scores"]["correlate"]["picture ↔ words"] > 0.4
