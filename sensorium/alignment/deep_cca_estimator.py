@@ -10,6 +10,7 @@ from typing import Self, cast
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sensorium.alignment.cca import CCA
@@ -17,13 +18,12 @@ from sensorium.alignment.deep_cca import cca_loss, eckart_young_of_halves
 from sensorium.alignment.deep_cca_training import (
     CorrelationLoss,
     DeepPlan,
-    Floats,
-    View,
     outputs_of,
     paired_correlations,
     perceptron,
     train_encoders,
 )
+from sensorium.alignment.deep_cca_views import Floats, View, check_finite, views_of
 from sensorium.alignment.generalized_cca import GeneralizedCCA
 from sensorium.errors import AlignmentError, unknown_name
 from sensorium.keyed import Draws
@@ -107,8 +107,8 @@ class DeepCCA(BaseEstimator):  # type: ignore[misc]
             validation: the same views of other rows. After each epoch their total correlation is measured, and the
                 weights of the best epoch are kept; None: those of the last.
         """
-        views = _views(X, Y)
-        _check_finite(views)
+        views = views_of(X, Y)
+        check_finite(views)
         self._check(views)
         device = torch.device(self.device)
         plan = DeepPlan(self.epochs, self.batch_size, self.learning_rate, self.weight_decay, self.seed)
@@ -121,9 +121,9 @@ class DeepCCA(BaseEstimator):  # type: ignore[misc]
             self.encoders_ = list(encoders)
             validate = None
             if validation is not None:
-                held = _views(validation, None)
+                held = views_of(validation, None)
                 self._check_like(held, len(views))
-                _check_finite(held)
+                check_finite(held)
                 rows = np.arange(len(views[0]), dtype=np.int64)
                 some = np.sort(rows[Draws(self.seed, 0, rows).order("validation")][:VALIDATION_ROWS])
                 validate = partial(self._validate, [view[some] for view in views], held)
@@ -142,6 +142,7 @@ class DeepCCA(BaseEstimator):  # type: ignore[misc]
         Returns:
             (row, n_components) for a single array; else a list of them, None where the view is None.
         """
+        check_is_fitted(self, "encoders_")
         views: list[View | None]
         if Y is not None:
             views = [cast(View, X), Y]
@@ -159,7 +160,8 @@ class DeepCCA(BaseEstimator):  # type: ignore[misc]
 
         The maps are those of the training rows; nothing is fitted to the given rows but their means and variances.
         """
-        views = _views(X, Y)
+        check_is_fitted(self, "encoders_")
+        views = views_of(X, Y)
         self._check_like(views, len(self.encoders_))
         return float(paired_correlations([self._variates(place, view) for place, view in enumerate(views)]).sum())
 
@@ -219,25 +221,6 @@ class DeepCCA(BaseEstimator):  # type: ignore[misc]
         for place, (view, features) in enumerate(zip(views, self._num_features)):
             if view is not None and tuple(view.shape[1:]) != (features,):
                 raise AlignmentError(f"view {place}: expected (row, {features}), found shape {tuple(view.shape)}")
-
-
-def _views(X: View | Sequence[View], Y: View | None) -> list[View]:
-    """All views, as arrays or tensors of equal length."""
-    given = list(X) if Y is None and isinstance(X, list | tuple) else [X] if Y is None else [X, Y]
-    views = [view if isinstance(view, torch.Tensor) else np.asarray(view) for view in given]
-    if len(views) < 2:
-        raise AlignmentError(f"a correlation needs at least 2 views, found {len(views)}")
-    lengths = [len(view) for view in views]
-    if len(set(lengths)) > 1:
-        raise AlignmentError(f"views must have the same rows, found {lengths} rows")
-    return views
-
-
-def _check_finite(views: Sequence[View]) -> None:
-    for place, view in enumerate(views):
-        finite = torch.isfinite(view).all() if isinstance(view, torch.Tensor) else np.isfinite(view).all()
-        if not bool(finite):
-            raise AlignmentError(f"view {place} of shape {tuple(view.shape)} holds NaN or infinite numbers")
 
 
 def _seed(seed: int, device: torch.device) -> None:

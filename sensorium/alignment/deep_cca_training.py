@@ -13,11 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sensorium.alignment.deep_cca_views import Floats, View, rows_of
 from sensorium.errors import AlignmentError
 from sensorium.keyed import Draws
 
-Floats = npt.NDArray[np.float64]
-View = npt.NDArray[np.generic] | Tensor
 CorrelationLoss = Callable[[Sequence[Tensor]], Tensor]
 WARM_UP = 0.1
 INFERENCE_ROWS = 4096
@@ -63,12 +62,12 @@ class Standardise(nn.Module):
 
     def forward(self, values: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch feature"]:
         """The standardised rows."""
-        return (values - self.mean) / self.scale
+        return (values.to(self.mean.dtype) - self.mean) / self.scale
 
 
 def perceptron(view: View, hidden: Sequence[int], dims: int) -> nn.Sequential:
     """A multilayer perceptron for (row, feature) numbers, its first layer standardising as this view needs it."""
-    values = np.asarray(view, dtype=np.float64)
+    values = np.asarray(view.detach().cpu() if isinstance(view, Tensor) else view, dtype=np.float64)
     mean, scale = values.mean(axis=0), float(np.sqrt(values.var(axis=0).mean()))
     layers: list[nn.Module] = [Standardise(mean, scale if scale > 0 else 1.0)]
     width = values.shape[1]
@@ -145,15 +144,6 @@ def _optimizer(encoders: nn.ModuleList, plan: DeepPlan) -> torch.optim.AdamW:
     groups = [{"params": [p for p in learned if p.ndim >= 2], "weight_decay": plan.weight_decay},
               {"params": [p for p in learned if p.ndim < 2], "weight_decay": 0.0}]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=plan.learning_rate, foreach=True)
-
-
-def rows_of(view: View, rows: npt.NDArray[np.int64] | slice, device: torch.device) -> Tensor:
-    """Some rows of a view as a tensor; floating numbers become float32."""
-    if isinstance(view, Tensor):
-        chosen = view[rows] if isinstance(rows, slice) else view[torch.from_numpy(rows)]
-    else:
-        chosen = torch.from_numpy(np.array(view[rows]))
-    return chosen.to(device, torch.float32) if chosen.is_floating_point() else chosen.to(device)
 
 
 def outputs_of(encoder: nn.Module, view: View, device: torch.device) -> Floats:

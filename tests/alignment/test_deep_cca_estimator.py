@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from torch import nn
 
 from sensorium.alignment import CCA, DeepCCA, GeneralizedCCA
@@ -103,6 +104,15 @@ def test_any_encoders() -> None:
         assert all(torch.equal(value, state[name]) for name, value in one.state_dict().items())
 
 
+def test_tensors_and_whole_numbers_are_read_as_arrays_are() -> None:
+    train = [np.round(view * 10).astype(np.int64) for view in _world(300)]
+    settings = QUICK | {"epochs": 2}
+    wanted = DeepCCA(2, **settings).fit(*(view.astype(float) for view in train)).transform(train)
+    for given in (train, [torch.from_numpy(view) for view in train], [view.astype(np.float32) for view in train]):
+        for a, b in zip(DeepCCA(2, **settings).fit(given).transform(given), wanted):
+            np.testing.assert_allclose(a, b, atol=1e-4)
+
+
 def test_equal_seeds_are_equal_and_global_generators_untouched() -> None:
     train = _world(300)
     encoders = [nn.Sequential(nn.Linear(6, 16), nn.Dropout(0.2), nn.Linear(16, 2)) for _ in train]
@@ -190,6 +200,12 @@ def test_refusals_name_what_is_wrong() -> None:
         DeepCCA(2).fit(a, b[:99])
     with pytest.raises(AlignmentError, match="at least 2 views, found 1"):
         DeepCCA(2).fit([a])
+    with pytest.raises(AlignmentError, match=r"view 0: expected real numbers.*found shape \(100,\) of float64"):
+        DeepCCA(2).fit(a[:, 0], b)
+    with pytest.raises(AlignmentError, match=r"view 1: expected real numbers.*of <U32"):
+        DeepCCA(2).fit(a, b.astype(str))
+    with pytest.raises(NotFittedError, match="not fitted"):
+        DeepCCA(2).transform(a, b)
     with pytest.raises(AlignmentError, match="n_components=100 of 100 rows"):
         DeepCCA(100).fit(a, b)
     with pytest.raises(AlignmentError, match="batch of 10 rows in 20 dimensions.*eckart_young"):
