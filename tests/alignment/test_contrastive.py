@@ -300,7 +300,7 @@ UNIT = F.normalize(torch.ones(3, 2), dim=1)
     ({"embeddings_b": torch.ones(2, 2)}, r"found \(3, 2\) and \(2, 2\)"),
     ({"embeddings_a": torch.ones(3)}, r"embeddings_a must be \(batch, width\) real numbers, found shape \(3,\)"),
     ({"embeddings_b": torch.ones(3, 2, dtype=torch.int64)}, "torch.int64"),
-    ({"embeddings_a": torch.tensor([[1.0, 0.0], [0.0, 1.0], [3.0, 4.0]])}, "embeddings_a: row 2 has length 5, expected"),
+    ({"embeddings_a": torch.tensor([[1.0, 0.0], [0.0, 1.0], [3.0, 4.0]])}, "embeddings_a: row 2 has length 5, exp"),
     ({"embeddings_b": 0.5 * UNIT}, "embeddings_b: row 0 has length 0.5, expected 1; make it so with .*normalize"),
     ({"embeddings_a": torch.tensor([[1.0, 0.0], [0.0, float("nan")], [float("inf"), 0.0]])},
      "embeddings_a: 2 of 3 rows have numbers that are not finite, the first is row 1"),
