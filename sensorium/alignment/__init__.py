@@ -15,6 +15,7 @@ _PUBLIC = {
     "Temperature": "contrastive",
     "cca_loss": "deep_cca",
     "eckart_young_loss": "deep_cca",
+    "eckart_young_of_halves": "deep_cca",
     "info_nce": "contrastive",
     "siglip": "contrastive",
     "train_alignment": "linear_training",

@@ -22,9 +22,9 @@ def cca_loss(views: Sequence[Float[Tensor, "batch dims"]], *, ridge: float = 1e-
     −Σ_{a<b} ‖L_a⁻¹ S_ab L_b⁻ᵀ‖_*    with    L_a L_aᵀ = S_aa + ridge · I
 
     S are covariances over the batch (divided by batch − 1), ‖·‖_* the nuclear norm: the sum of the canonical
-    correlations themselves, not of their squares. Covariances and factors are float64 whatever the views are, also
-    under autocast; gradients arrive in the views' own type. A unit that is constant over the batch correlates with
-    nothing and leaves loss and gradient finite.
+    correlations themselves, not of their squares. Covariances and factors are float64 whatever the views are
+    (autocast leaves float64 alone); gradients arrive in the views' own type. A unit that is constant over the batch
+    correlates with nothing and leaves loss and gradient finite.
 
     Args:
         views: two or more, (batch, dims) each, rows aligned, batch > dims; the widths may differ.
@@ -54,15 +54,14 @@ def cca_loss(views: Sequence[Float[Tensor, "batch dims"]], *, ridge: float = 1e-
         )
     if ridge < 0:
         raise AlignmentError(f"cca_loss: expected ridge >= 0, found {ridge!r}")
-    with torch.autocast(views[0].device.type, enabled=False):
-        centred = _centred(views)
-        factors = [_cholesky(view, ridge, place) for place, view in enumerate(centred)]
-        totals = []
-        for a, b in combinations(range(len(views)), 2):
-            left = torch.linalg.solve_triangular(factors[a], centred[a].mT @ centred[b] / (batch - 1), upper=False)
-            both = torch.linalg.solve_triangular(factors[b].mT, left, upper=True, left=False)
-            totals.append(torch.linalg.svdvals(both).sum())
-        return _in_type_of(views, -torch.stack(totals).sum())
+    centred = _centred(views)
+    factors = [_cholesky(view, ridge, place) for place, view in enumerate(centred)]
+    totals = []
+    for a, b in combinations(range(len(views)), 2):
+        left = torch.linalg.solve_triangular(factors[a], centred[a].mT @ centred[b] / (batch - 1), upper=False)
+        both = torch.linalg.solve_triangular(factors[b].mT, left, upper=True, left=False)
+        totals.append(torch.linalg.svdvals(both).sum())
+    return _in_type_of(views, -torch.stack(totals).sum())
 
 
 def eckart_young_loss(
@@ -103,13 +102,12 @@ def eckart_young_loss(
         _check_widths([*views, *independent])
         if len(independent) != len(views):
             raise AlignmentError(f"eckart_young_loss of {len(views)} views: found {len(independent)} independent ones")
-    with torch.autocast(views[0].device.type, enabled=False):
-        centred = _centred(views)
-        together = torch.stack(centred).sum(dim=0)
-        reward = together.square().sum() / (len(together) - 1)
-        own = _own_variances(centred)
-        other = own if independent is None else _own_variances(_centred(independent))
-        return _in_type_of(views, (own * other).sum() - 2 * reward)
+    centred = _centred(views)
+    together = torch.stack(centred).sum(dim=0)
+    reward = together.square().sum() / (len(together) - 1)
+    own = _own_variances(centred)
+    other = own if independent is None else _own_variances(_centred(independent))
+    return _in_type_of(views, (own * other).sum() - 2 * reward)
 
 
 def eckart_young_of_halves(views: Sequence[Float[Tensor, "batch dims"]]) -> Float[Tensor, ""]:

@@ -92,8 +92,7 @@ def train_encoders(
         loss: of a batch's outputs.
         plan: how long and how fast.
         device: where the encoders are.
-        validate: called after each epoch, encoders in eval mode; the weights of its highest answer are kept. None:
-            those of the last epoch.
+        validate: called after each epoch; the weights of its highest answer are kept. None: those of the last epoch.
     """
     rows = np.arange(len(views[0]), dtype=np.int64)
     steps_per_epoch = max(1, len(rows) // plan.batch_size)
@@ -117,7 +116,6 @@ def train_encoders(
             step += 1
         entry = {"epoch": float(epoch + 1), "loss": float(torch.stack(losses).mean())}
         if validate is not None:
-            encoders.eval()
             entry["validation"] = validate()
             if entry["validation"] > best_score:
                 best_score, progress.best_epoch = entry["validation"], epoch + 1
@@ -125,7 +123,6 @@ def train_encoders(
         progress.history.append(entry)
     if best is not None:
         encoders.load_state_dict(best)
-    encoders.eval()
     return progress
 
 

@@ -100,6 +100,7 @@ def test_any_encoders() -> None:
     before = [{name: value.clone() for name, value in one.state_dict().items()} for one in encoders]
     deep = DeepCCA(3, encoders=encoders, epochs=15, batch_size=200, learning_rate=1e-2)
     assert deep.fit([pictures[:400], tokens[:400]]).score([pictures[400:], tokens[400:]]) > 2.5
+    assert not any(module.training for one in deep.encoders_ for module in one.modules())
     for one, state in zip(encoders, before):
         assert all(torch.equal(value, state[name]) for name, value in one.state_dict().items())
 
