@@ -15,6 +15,7 @@ Floats = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
 Map = Callable[[Floats], Floats]
 
+CACHED_VALUES = 2**18
 BLOCK_VALUES = 2**22
 LEAST_ROWS = 64
 
@@ -66,20 +67,29 @@ class Blocks:
         Raises:
             AlignmentError: a number is NaN or infinite.
         """
-        step = min(self.count, max(LEAST_ROWS, BLOCK_VALUES // max(1, sum(self.widths))))
+        step = min(self.count, rows_of(sum(self.widths)))
         buffer = np.empty((step, sum(self.widths)))
-        for start in range(0, self.count, max(1, step)):
+        for start in range(0, self.count, step):
             block = buffer[: min(step, self.count - start)]
             for view, name, change, columns in zip(self.views, self.names, self.maps, self.columns):
                 part = view[start : start + len(block)]
-                if change is None:
-                    block[:, columns] = part
-                    refuse_not_finite(name, block[:, columns], start)
-                else:
+                if change is not None:
                     values = np.array(part, dtype=np.float64)
                     refuse_not_finite(name, values, start)
-                    block[:, columns] = change(values)
+                    part = change(values)
+                block[:, columns] = part
+            with np.errstate(over="ignore", invalid="ignore"):
+                finite = np.isfinite(block.sum())
+            if not finite:
+                for name, columns in zip(self.names, self.columns):
+                    refuse_not_finite(name, block[:, columns], start)
             yield block
+
+
+def rows_of(width: int) -> int:
+    """Rows of a block: what stays in the processor's cache, but so many that adding up matrix products costs little."""
+    most = max(LEAST_ROWS, BLOCK_VALUES // max(1, width))
+    return min(most, max(LEAST_ROWS, CACHED_VALUES // max(1, width), 2 * width))
 
 
 def columns_of(widths: Sequence[int]) -> tuple[slice, ...]:

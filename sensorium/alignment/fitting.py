@@ -44,7 +44,7 @@ def whiten_views(blocks: Blocks, ridges: tuple[float, ...] | None, *, folds: int
         return _whiten_wide(blocks, ridges, folds=folds, solve=solve)
     parts = gather(blocks, folds if ridges is None else 1)
     total = parts[0].joined(parts[1:])
-    refuse_constant(blocks.names, [np.diagonal(total.scatter)[part] for part in blocks.columns], total.count)
+    refuse_constant(blocks.names, [total.squares[part] for part in blocks.columns], total.count)
     tried = None
     if ridges is None:
         ridges, tried = choose_ridges(parts, blocks.widths, solve, features=blocks.widths)
@@ -84,7 +84,7 @@ def whiten_parts(
 ) -> Fitted:
     """Whiten views of which only moments are left, one for each fold; see `whiten_views`."""
     total = parts[0].joined(parts[1:])
-    refuse_constant(names, [np.diagonal(total.scatter)[part] for part in columns_of(widths)], total.count)
+    refuse_constant(names, [total.squares[part] for part in columns_of(widths)], total.count)
     tried = None
     if ridges is None:
         ridges, tried = choose_ridges(parts, widths, solve, features=widths)

@@ -33,7 +33,18 @@ class Moments:
         self.origin = origin.copy()
         self.count = 0
         self.offset = np.zeros(len(origin))
-        self.scatter = np.zeros((len(origin), len(origin)))
+        self._upper = np.zeros((len(origin), len(origin)), order="F")
+
+    @property
+    def scatter(self) -> Floats:
+        """(width, width) Σ (z − z̄)(z − z̄)ᵀ; a new array at each call."""
+        upper = np.triu(self._upper)
+        return upper + np.triu(upper, 1).T
+
+    @property
+    def squares(self) -> Floats:
+        """(width,) Σ (z − z̄)²: the diagonal of the scatter."""
+        return np.asarray(np.diagonal(self._upper))
 
     @property
     def mean(self) -> Floats:
@@ -42,18 +53,23 @@ class Moments:
 
     def add(self, rows: Floats) -> None:
         """Take in (row, width) finite rows, which are overwritten."""
+        from scipy.linalg.blas import dsyrk
+
         if len(rows) == 0:
             return
         rows -= self.origin
-        offset = rows.mean(axis=0)
+        offset = np.full(len(rows), 1.0 / len(rows)) @ rows
         rows -= offset
-        self._join(len(rows), offset, rows.T @ rows)
+        self._upper = dsyrk(1.0, rows.T, beta=1.0, c=self._upper, overwrite_c=True)
+        self._shift(len(rows), offset)
 
-    def _join(self, count: int, offset: Floats, scatter: Floats) -> None:
+    def _shift(self, count: int, offset: Floats) -> None:
+        """Count rows whose scatter about their own mean has been added."""
+        from scipy.linalg.blas import dsyr
+
         apart = offset - self.offset
-        self.scatter += scatter
-        if self.count and apart.any():
-            self.scatter += np.outer(apart, apart * (self.count * count / (self.count + count)))
+        weight = self.count * count / (self.count + count)
+        self._upper = dsyr(weight, apart, a=self._upper, overwrite_a=True)
         self.offset = self.offset + apart * (count / (self.count + count))
         self.count += count
 
@@ -62,7 +78,8 @@ class Moments:
         total = Moments(self.origin)
         for part in (self, *others):
             if part.count:
-                total._join(part.count, part.offset, part.scatter)
+                total._upper += part._upper
+                total._shift(part.count, part.offset)
         return total
 
 
@@ -95,7 +112,7 @@ def gather(blocks: Blocks, num_folds: int = 1, *, after: Sequence[Moments] = ())
 
 
 def _refuse_overflow(blocks: Blocks, moments: Moments) -> None:
-    finite = np.isfinite(moments.scatter).all(axis=0)
+    finite = np.isfinite(moments.squares)
     if not finite.all():
         column = int(np.argmin(finite))
         owner = next(i for i, columns in enumerate(blocks.columns) if column < columns.stop)

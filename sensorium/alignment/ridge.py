@@ -69,7 +69,7 @@ def choose_ridges(
         raise AlignmentError(f"ridge='cv' over {len(folds)} folds needs at least {2 * len(folds)} rows, found "
                              f"{sum(part.count for part in folds)}: give a number, or a smaller cv")
     total = folds[0].joined(folds[1:])
-    variances = [float(np.diagonal(total.scatter)[part].sum()) / (total.count - 1) / size
+    variances = [float(total.squares[part].sum()) / (total.count - 1) / size
                  for part, size in zip(columns_of(widths), features)]
     candidates = np.outer(RELATIVE_RIDGES, variances)
     scores = np.zeros(len(candidates))

@@ -159,12 +159,11 @@ def from_moments(moments: Moments, names: Sequence[str], widths: Sequence[int],
         names, widths: per view.
         ridges: per view what is added to the diagonal of its covariance matrix, whose divisor is rows − 1.
     """
-    columns = columns_of(widths)
-    found = tuple(whiten_gram(moments.scatter[part, part], (moments.count - 1) * ridge)
-                  for part, ridge in zip(columns, ridges))
+    columns, scatter = columns_of(widths), moments.scatter
+    found = tuple(whiten_gram(scatter[part, part], (moments.count - 1) * ridge) for part, ridge in zip(columns, ridges))
     means = tuple(moments.mean[part] for part in columns)
     transforms = tuple(one.transform for one in found)
-    return Whitened(tuple(names), moments.count, means, transforms, scatter=moments.scatter), found
+    return Whitened(tuple(names), moments.count, means, transforms, scatter=scatter), found
 
 
 def from_rows(rows: Sequence[Floats], names: Sequence[str], means: Sequence[Floats], count: int,

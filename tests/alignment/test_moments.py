@@ -65,6 +65,13 @@ def test_both_whitenings_whiten(penalty: float) -> None:
         np.testing.assert_allclose(rows[:, found.kept] @ found.combination, rows[:, found.dropped], atol=1e-9)
 
 
+def test_units_do_not_matter_to_the_rank_of_rows() -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    basis = whiten_rows(rows - rows.mean(axis=0), 0.0)[1]
+    tiny = whiten_rows((rows - rows.mean(axis=0)) * [1, 1e-30, 1e30], 0.0)[1]
+    np.testing.assert_allclose(basis @ basis.T, tiny @ tiny.T, atol=1e-12)
+
+
 def test_triangular_rows_have_the_same_products(monkeypatch: pytest.MonkeyPatch) -> None:
     from sensorium.alignment import blocks as blocks_module
 
