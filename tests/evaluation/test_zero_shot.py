@@ -259,8 +259,8 @@ def test_a_prompt_is_one_cell_where_cells_are_lists() -> None:
 
 def test_a_trained_model_names_colours_it_was_never_told(tmp_path: Path) -> None:
     """Notes say the colour of the picture; no target does."""
-    table = write_small_world(tmp_path, rows=90, missing=0.0)
-    recipe = QUICK.changed("objectives", contrast={}).changed("training", epochs=16)
+    table = write_small_world(tmp_path, rows=60, missing=0.0)
+    recipe = QUICK.changed("objectives", contrast={}).changed("training", epochs=10)
     data = read(table, inputs=["image", "note"])
     model = fit(data, recipe, progress=False)
     samples = as_samples(data, model.schema)
