@@ -62,12 +62,13 @@ def paired(
         if together:
             _agreed(_Share(0, 0, 0, 0, 0, refused=1), embeddings_a.device)
         raise
-    own = None if keys is None else keys.to(torch.int64)
-    if not together:
-        side = tile or (TILE_ON_CPU if a.device.type == "cpu" else TILE_ELSEWHERE)
-        return Pairs(a, b, scale, bias, Layout(len(a), side, keys=None if own is None else _numbered(own)),
-                     dense=tile is None and len(a) <= DENSE_ROWS)
-    return _gathered(a, b, scale, bias, own, tile)
+    keys = None if keys is None else keys.to(a.device, torch.int64)
+    side = TILE_ON_CPU if a.device.type == "cpu" else TILE_ELSEWHERE
+    side = side if tile is None else tile
+    if together:
+        return _gathered(a, b, scale, bias, keys, side)
+    layout = Layout(len(a), side, keys=None if keys is None else _numbered(keys))
+    return Pairs(a, b, scale, bias, layout, dense=tile is None and len(a) <= DENSE_ROWS)
 
 
 class _Share(NamedTuple):
@@ -81,7 +82,7 @@ class _Share(NamedTuple):
     refused: int = 0
 
 
-def _gathered(a: Tensor, b: Tensor, scale: Tensor, bias: Tensor, keys: Tensor | None, tile: int | None) -> Pairs:
+def _gathered(a: Tensor, b: Tensor, scale: Tensor, bias: Tensor, keys: Tensor | None, side: int) -> Pairs:
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in (a, b, scale, bias))
     shares = _agreed(_Share(len(a), a.shape[1], 0 if keys is None else keys.shape[1], int(a.dtype == torch.float64),
                             int(wanted)), a.device)
@@ -97,7 +98,6 @@ def _gathered(a: Tensor, b: Tensor, scale: Tensor, bias: Tensor, keys: Tensor | 
     if sum(counts) and num_keys:
         all_keys = _numbered(gathered(a.new_zeros((0, num_keys), dtype=torch.int64) if keys is None else keys, counts))
     rank = torch.distributed.get_rank()
-    side = tile or (TILE_ON_CPU if a.device.type == "cpu" else TILE_ELSEWHERE)
     layout = Layout(sum(counts), side, offset=sum(counts[:rank]), processes=len(shares), keys=all_keys)
     return Pairs(a, everything, scale, bias, layout, dense=False)
 
