@@ -49,6 +49,15 @@ def test_the_readme_s_python(
     assert (tmp_path / "runs" / "label" / "model.safetensors").exists()
 
 
+def test_the_pages_python_that_makes_its_own_data() -> None:
+    found = [(page.name, code) for page in sorted((ROOT / "docs").glob("*.md"))
+             for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+             if code.startswith("import numpy as np")]
+    assert found
+    for name, code in found:
+        exec(compile(code, name, "exec"), {})
+
+
 def test_the_readme_s_options_and_commands_exist() -> None:
     command = get_command(app)
     options = {option for verb in command.commands.values() for parameter in verb.params for option in parameter.opts}
