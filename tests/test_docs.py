@@ -49,7 +49,8 @@ def test_the_readme_s_python(
     assert (tmp_path / "runs" / "label" / "model.safetensors").exists()
 
 
-def test_the_pages_python_that_makes_its_own_data() -> None:
+def test_the_pages_python_that_makes_its_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     found = [(page.name, code) for page in sorted((ROOT / "docs").glob("*.md"))
              for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
              if code.startswith("import numpy as np")]
