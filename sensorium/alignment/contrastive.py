@@ -15,9 +15,11 @@ from torch.nn import functional as F
 
 from sensorium.alignment.pairs import Pairs, paired
 from sensorium.alignment.temperature import Temperature
-from sensorium.alignment.tiles import EXACT_SOFTPLUS, TiledInfoNCE, TiledSigLIP
+from sensorium.alignment.tiles import TiledInfoNCE, TiledSigLIP
 
 __all__ = ["Temperature", "info_nce", "siglip"]
+
+EXACT_SOFTPLUS = 50.0
 
 
 def info_nce(
