@@ -40,7 +40,7 @@ def share_single(truth: Ints, sets: Bools, weights: Weights | None = None) -> Sc
 def share_empty(truth: Ints, sets: Bools, weights: Weights | None = None) -> Score:
     """Share of sets without a class: rows in which nothing is likely enough."""
     _check_sets(truth, sets)
-    return one_or_many(weighted_mean((~sets.any(axis=1)).astype(np.float64), weights), weights)
+    return one_or_many(weighted_mean(np.asarray(~sets.any(axis=1), dtype=np.float64), weights), weights)
 
 
 def interval_coverage(truth: Floats, ends: Floats, weights: Weights | None = None) -> Score:
