@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from sensorium.errors import RecipeError, unknown_name
 
-FUSION_NAMES = ("attention", "concat")
+FUSION_NAMES = ("attention", "concat", "two_stream", "gated", "cross_attention", "bottleneck", "transformer", "tensor",
+                "low_rank", "experts")
 ENCODER_NAMES = {
     "text": ("transformer",),
     "image": ("resnet", "vgg"),

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sensorium.encoders.base import Tokens
+from sensorium.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,53 @@ class Fusion(nn.Module, ABC):
         Args:
             tokens: by modality name; a name may be left out only where its presence is False in every row.
             presence: (batch, modality) in the order of `names`; every row has at least one True.
+
+        Raises:
+            DataError: a row has nothing, or a modality without tokens (see `at_hand`).
         """
+
+    def at_hand(self, tokens: dict[str, Tokens], presence: Bool[Tensor, "batch modality"]) -> dict[int, Tokens]:
+        """What may be read: place of a modality → its tokens, 0 and masked wherever a row has none, in schema order.
+
+        Raises:
+            DataError: naming the first row with nothing, or in which a modality is present that has no tokens.
+        """
+        nothing = ~presence.any(dim=1)
+        if bool(nothing.any()):
+            raise DataError(f"nothing to fuse in row {int(nothing.nonzero()[0, 0])} of {len(presence)}: each row needs "
+                            f"one of {', '.join(self.names)}")
+        heard = {}
+        for place, name in enumerate(self.names):
+            if name in tokens:
+                one = tokens[name]
+                mask = one.mask & presence[:, place, None]
+                span = None if one.span is None else torch.where(mask[:, :, None], one.span, 0.0)
+                heard[place] = Tokens(torch.where(mask[:, :, None], one.values, 0.0), mask, span)
+            elif bool(presence[:, place].any()):
+                row = int(presence[:, place].nonzero()[0, 0])
+                raise DataError(f"modality {name!r} is present in row {row} and has no tokens")
+        return heard
+
+
+def in_places(
+    parts: dict[int, Float[Tensor, "batch width"]], presence: Bool[Tensor, "batch modality"]
+) -> Float[Tensor, "batch modality width"]:
+    """Each modality's part in its place; exactly 0, and without gradient, where it is absent."""
+    example = next(iter(parts.values()))
+    found = example.new_zeros((*presence.shape, example.shape[1]))
+    for place, part in parts.items():
+        found[:, place] = torch.where(presence[:, place, None], part, 0.0)
+    return found
+
+
+def shares(
+    voices: Float[Tensor, "batch modality width"], vector: Float[Tensor, "batch width"],
+    presence: Bool[Tensor, "batch modality"],
+) -> Float[Tensor, "batch modality"]:
+    """How much of the vector each voice carries, ⟨v_m, z⟩ over their sum; the rare negative ones count as 0."""
+    carried = torch.einsum("bmw,bw->bm", voices.detach(), vector.detach())
+    carried = torch.where(presence, carried.clamp(min=1e-6), 0.0)
+    return carried / carried.sum(dim=1, keepdim=True)
 
 
 def pooled(tokens: Tokens, present: Bool[Tensor, "batch"]) -> Float[Tensor, "batch width"]:

@@ -30,7 +30,6 @@ class ConcatFusion(Fusion):
         bits = presence.to(self.bias.weight.dtype)
         scale = len(self.names) / bits.sum(dim=1, keepdim=True).clamp(min=1.0)
         voices = bits.new_zeros((*presence.shape, self.width))
-        for place, (name, linear) in enumerate(zip(self.names, self.maps, strict=True)):
-            if name in tokens:
-                voices[:, place] = self.volume[place] * scale * linear(pooled(tokens[name], presence[:, place]))
+        for place, one in self.at_hand(tokens, presence).items():
+            voices[:, place] = self.volume[place] * scale * self.maps[place](pooled(one, presence[:, place]))
         return Fused(self.bias(bits) + voices.sum(dim=1), voices=voices)

@@ -15,6 +15,8 @@ from sensorium.fusion import FUSIONS
 from sensorium.model import Model
 from sensorium.training.volume import turn_down
 
+VOICED = tuple(name for name in FUSIONS if name not in {"cross_attention", "transformer", "tensor", "low_rank"})
+
 
 def _samples(folder: Path) -> Samples:
     """Two tables: the number in `g` says the class, the six numbers in `n` say nothing."""
@@ -30,7 +32,7 @@ def _samples(folder: Path) -> Samples:
     return decoded(data.table, schema, workers=0, memory_bytes=1e9)
 
 
-def _overfit(samples: Samples, fusion: str) -> Model:
+def _overfit(samples: Samples, fusion: str, steps: int = 120) -> Model:
     """A model that has learnt 24 rows by heart."""
     model = Model(samples.schema, QUICK.changed("model", fusion=fusion))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
@@ -38,14 +40,14 @@ def _overfit(samples: Samples, fusion: str) -> Model:
 
     batch = make_batch(samples, np.arange(24))
     singles = [torch.eye(2, dtype=torch.bool)[[k] * 24] for k in (0, 1)]
-    for _ in range(120):
+    for _ in range(steps):
         optimizer.zero_grad()
         model(batch, batch.presence, *singles).total.backward()
         optimizer.step()
     return model
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", VOICED)
 def test_noise_is_turned_down_and_evidence_is_not(tmp_path: Path, fusion: str) -> None:
     samples = _samples(tmp_path)
     model = _overfit(samples, fusion)
@@ -67,8 +69,8 @@ def test_the_linear_account_equals_the_model(tmp_path: Path) -> None:
     from sensorium.training.volume import _heard, _row_losses
 
     samples = _samples(tmp_path)
-    for fusion in FUSIONS:
-        model = _overfit(samples, fusion)
+    for fusion in VOICED:
+        model = _overfit(samples, fusion, steps=10)
         rows = np.arange(24, 60)
         volume = torch.tensor([0.5, 0.1])
         heard = _heard(model, samples, rows)
