@@ -23,6 +23,7 @@ _PUBLIC = {
     "fit": "sensorium.training.fit",
     "read": "sensorium.data.read",
     "write_table": "sensorium.data.streams.aligned_table",
+    "zero_shot": "sensorium.evaluation.zero_shot",
 }
 
 if TYPE_CHECKING:
@@ -34,12 +35,14 @@ if TYPE_CHECKING:
     from sensorium.data.streams.stream import Events, Stream
     from sensorium.errors import DataError, SensoriumError
     from sensorium.evaluation.evaluate import evaluate
+    from sensorium.evaluation.zero_shot import zero_shot
     from sensorium.model import Model
     from sensorium.recipe import Recipe
     from sensorium.training.fit import fit
 
 __all__ = ["Aligned", "Data", "DataError", "Events", "Model", "Offset", "Recipe", "SensoriumError", "Stream",
-           "__version__", "align", "estimate_offset", "evaluate", "fit", "read", "write_table"]
+           "__version__", "align", "estimate_offset", "evaluate", "fit", "read", "write_table",
+           "zero_shot"]
 
 
 def __getattr__(name: str) -> Any:

@@ -334,6 +334,12 @@ class Model(nn.Module):
             return self.alignment.width
         return next((one.width for one in self.aligning() if isinstance(one, Contrast)), self.recipe.model.width)
 
+    @property
+    def similarity_scale(self) -> float | None:
+        """What similarities are multiplied by, 1 / temperature, as objective contrast learned it; None without it."""
+        contrast = next((one for one in self.aligning() if isinstance(one, Contrast)), None)
+        return None if contrast is None or self.alignment is not None else float(contrast.scale().detach())
+
     def embeddings(
         self, samples: Samples, rows: npt.NDArray[np.int64], subsets: Sequence[Subset], *, complete: bool = True,
     ) -> dict[Subset, npt.NDArray[np.float32]]:

@@ -61,6 +61,7 @@ class WordEmbedder:
     def __init__(self, schema: Schema, *, aligned: bool = True, collapsed: bool = False) -> None:
         self.schema = schema
         self.aligned = aligned
+        self.similarity_scale: float | None = None
         self.collapsed = collapsed
         self.rows_read = 0
 

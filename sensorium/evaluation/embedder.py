@@ -29,6 +29,10 @@ class Embedder(Protocol):
     def aligned(self) -> bool:
         """Whether embeddings of different modalities are in one space."""
 
+    @property
+    def similarity_scale(self) -> float | None:
+        """What similarities were multiplied by in training, 1 / temperature; None where it learned none."""
+
     def embeddings(
         self, samples: Samples, rows: Rows, subsets: Sequence[Subset], *, complete: bool = True,
     ) -> dict[Subset, Vectors]:

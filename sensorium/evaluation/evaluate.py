@@ -15,6 +15,7 @@ from sensorium.data.read import Data, as_samples
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Target
 from sensorium.errors import AlignmentError, DataError
+from sensorium.evaluation.embedder import estimate_json, metrics_json
 from sensorium.evaluation.retrieval import RetrievalScore, retrieval
 from sensorium.evaluation.scores import (
     HIGHER_IS_BETTER,
@@ -116,11 +117,11 @@ class Evaluation:
             "subsets": [_score_json(score) for score in self.subsets],
             "as_found": [_score_json(score) for score in self.as_found],
             "fusion": [{**{k: v for k, v in vars(one).items() if k != "difference"},
-                        "difference": _estimate_json(one.difference)} for one in self.fusion],
-            "contributions": {target: {name: _estimate_json(value) for name, value in by_name.items()}
+                        "difference": estimate_json(one.difference)} for one in self.fusion],
+            "contributions": {target: {name: estimate_json(value) for name, value in by_name.items()}
                               for target, by_name in self.contributions.items()},
             "baselines": [{"target": b.target, "method": b.method, "features": b.features, "rows": b.rows,
-                           "setting": b.setting, "metrics": _metrics_json(b.metrics)} for b in self.baselines],
+                           "setting": b.setting, "metrics": metrics_json(b.metrics)} for b in self.baselines],
             "retrieval": [score.to_json() for score in self.retrieval],
             "notes": self.notes,
             "unreadable": self.unreadable,
@@ -354,13 +355,4 @@ def _unreadable(samples: Samples) -> list[str]:
 
 def _score_json(score: Score) -> dict[str, Any]:
     return {"modalities": list(score.modalities), "target": score.target, "rows": score.rows,
-            "metrics": _metrics_json(score.metrics)}
-
-
-def _metrics_json(metrics: Mapping[str, Estimate]) -> dict[str, Any]:
-    return {name: _estimate_json(value) for name, value in metrics.items()}
-
-
-def _estimate_json(value: Estimate) -> dict[str, float | None]:
-    return {key: None if not np.isfinite(number) else float(f"{number:.9g}")
-            for key, number in (("value", value.value), ("low", value.low), ("high", value.high))}
+            "metrics": metrics_json(score.metrics)}

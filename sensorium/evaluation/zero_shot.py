@@ -78,7 +78,7 @@ class ZeroShotScore:
 def zero_shot(
     model: Embedder, rows: Samples | Mapping[str, Any] | Sequence[Mapping[str, Any]] | Data | str | Path,
     labels: Sequence[str], *, text: str | None = None, templates: str | Sequence[str] = (PLACE,),
-    modalities: str | Collection[str] | None = None, scale: float = SCALE, root: str | Path = ".",
+    modalities: str | Collection[str] | None = None, scale: float | None = None, root: str | Path = ".",
 ) -> list[Answer]:
     """The most similar label of each row, with probabilities. No label need ever have been seen in training.
 
@@ -89,7 +89,7 @@ def zero_shot(
         text: the modality that reads the prompts; may be None where the model has one text modality only.
         templates: texts with exactly one {} each, where the label goes.
         modalities: what to read of the rows, as much of it as each has; None: all but the text modality.
-        scale: 1 / temperature of the probabilities; the one learned in training where it is at hand.
+        scale: 1 / temperature of the probabilities; None: the one learned in training, where there is one.
         root: the folder that paths in dictionaries start from.
 
     Returns:
@@ -106,7 +106,7 @@ def zero_shot(
     samples = rows if isinstance(rows, Samples) else as_samples(rows, model.schema, root=root)
     probabilities = zero_shot_probabilities(
         model.embeddings(samples, np.arange(len(samples)), [frozenset(subset)], complete=False)[frozenset(subset)],
-        classes, scale=scale)
+        classes, scale=(model.similarity_scale or SCALE) if scale is None else scale)
     there = ~np.isnan(probabilities).any(axis=1)
     if not there.any():
         raise DataError(f"nothing to read: none of {len(samples)} rows has {_any_of(subset)}")
