@@ -4,7 +4,8 @@
 
 Views are columns 0–13 and 14–27 of MNIST's pictures, 392 numbers in 0…1 each. Maps are fitted on the first 54,000
 training pictures; ridges, the kernel's width (with 1,000 random features a view, then 3,000 are used) and the epoch are
-chosen on the last 6,000 (dev). The 10,000 test pictures are read once, by the chosen maps.
+chosen on the last 6,000 (dev). The 10,000 test pictures are read once, by the chosen maps. Deep CCA has a line for each
+of its losses; dev says which one to take.
 
 Total correlation, the same for every line and every library: the fitted maps take held-out rows to 50 pairs of
 variates; the Pearson correlation of each pair over those rows is taken, and the 50 are added.
@@ -31,6 +32,7 @@ import numpy as np
 import torch
 
 from sensorium.alignment import CCA, DeepCCA, KernelCCA
+from sensorium.alignment.deep_cca_estimator import LOSSES
 
 COMPONENTS, NUM_TRAIN = 50, 54_000
 FILES = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
@@ -118,15 +120,15 @@ def closed(method: str, setting: str, estimator: CCA | KernelCCA, train: Views, 
                 seconds, setting)
 
 
-def deep(seed: int, train: Views, dev: Views, test: Views) -> Line:
-    """Deep CCA with its default settings; the epoch is chosen on dev."""
+def deep(seed: int, loss: str, train: Views, dev: Views, test: Views) -> Line:
+    """Deep CCA with its default settings but the loss; the epoch is chosen on dev."""
     started = time.perf_counter()
-    fitted = DeepCCA(COMPONENTS, seed=seed).fit(*train, validation=dev)
+    fitted = DeepCCA(COMPONENTS, loss=loss, seed=seed).fit(*train, validation=dev)
     seconds = time.perf_counter() - started
     for entry in fitted.history_[3::4]:
         print(f"  epoch {entry['epoch']:.0f}: loss {entry['loss']:.2f}, dev {entry['validation']:.2f}", flush=True)
     return Line("DCCA", total_correlation(fitted.transform(*dev)), total_correlation(fitted.transform(*test)), seconds,
-                f"seed {seed}, epoch {fitted.best_epoch_} of {fitted.epochs}")
+                f"seed {seed}, loss {loss}, epoch {fitted.best_epoch_} of {fitted.epochs}")
 
 
 def peer(python: str, seed: int, seconds: float, train: Views, dev: Views, test: Views) -> Line:
@@ -147,6 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--methods", nargs="+", choices=["cca", "kcca", "dcca"], default=["cca", "kcca", "dcca"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=["cca", "cca_squared"])
     parser.add_argument("--mnist", type=Path, help="a folder with MNIST's idx files")
     parser.add_argument("--peers", metavar="PYTHON", help="an interpreter with cca-zoo[deep]")
     given = parser.parse_args()
@@ -165,9 +168,10 @@ def main() -> None:
         lines.append(closed("KCCA", name, kernel_cca(*grid[name], FEATURES), train, dev, test))
     if "dcca" in given.methods:
         for seed in given.seeds:
-            lines.append(deep(seed, train, dev, test))
+            ours = [deep(seed, loss, train, dev, test) for loss in given.losses]
+            lines += ours
             if given.peers is not None:
-                lines.append(peer(given.peers, seed, lines[-1].seconds, train, dev, test))
+                lines.append(peer(given.peers, seed, max(line.seconds for line in ours), train, dev, test))
     print(f"{'':14}{'paper':>7}{'dev':>8}{'test':>8}{'seconds':>9}")
     for line in lines:
         paper = f"{PAPER[line.method]:.1f}" if line.method in PAPER else ""

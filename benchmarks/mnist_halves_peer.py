@@ -2,7 +2,7 @@
 
     python mnist_halves_peer.py FOLDER SEED SECONDS
 
-FOLDER holds {train,dev,test}_{x,y}.npy. Networks, batches and the learning rate are those of sensorium's run,
+FOLDER holds {train,dev,test}_{x,y}.npy. Networks and batches are those of sensorium's run,
 everything else cca-zoo's defaults. After each epoch linear CCA of 10,000 training rows' outputs scores the dev rows,
 and the best epoch is kept. Training stops after SECONDS. Writes {dev,test}_{x,y}_variates.npy.
 """

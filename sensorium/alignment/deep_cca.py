@@ -16,7 +16,9 @@ from torch import Tensor
 from sensorium.errors import AlignmentError
 
 
-def cca_loss(views: Sequence[Float[Tensor, "batch dims"]], *, ridge: float = 1e-4) -> Float[Tensor, ""]:
+def cca_loss(
+    views: Sequence[Float[Tensor, "batch dims"]], *, ridge: float = 1e-4, squared: bool = False,
+) -> Float[Tensor, ""]:
     """Minus the total canonical correlation of a batch, summed over pairs of views.
 
     −Σ_{a<b} ‖L_a⁻¹ S_ab L_b⁻ᵀ‖_*    with    L_a L_aᵀ = S_aa + ridge · I
@@ -29,6 +31,8 @@ def cca_loss(views: Sequence[Float[Tensor, "batch dims"]], *, ridge: float = 1e-
     Args:
         views: two or more, (batch, dims) each, rows aligned, batch > dims; the widths may differ.
         ridge: added to the variances, in their units; 0 needs covariances of full rank.
+        squared: sum the squares of the correlations instead. Directions then pull in proportion to their correlation,
+            which trains faster where most of them correlate, and hardly starts where none does yet.
 
     Returns:
         A scalar, −Σ_{a<b} min(dims_a, dims_b) (perfect agreement) … 0; float64 for float64 views, else float32.
@@ -60,7 +64,7 @@ def cca_loss(views: Sequence[Float[Tensor, "batch dims"]], *, ridge: float = 1e-
     for a, b in combinations(range(len(views)), 2):
         left = torch.linalg.solve_triangular(factors[a], centred[a].mT @ centred[b] / (batch - 1), upper=False)
         both = torch.linalg.solve_triangular(factors[b].mT, left, upper=True, left=False)
-        totals.append(torch.linalg.svdvals(both).sum())
+        totals.append(both.square().sum() if squared else torch.linalg.svdvals(both).sum())
     return _in_type_of(views, -torch.stack(totals).sum())
 
 

@@ -28,7 +28,7 @@ from sensorium.alignment.generalized_cca import GeneralizedCCA
 from sensorium.errors import AlignmentError, unknown_name
 from sensorium.keyed import Draws
 
-LOSSES = ("cca", "eckart_young")
+LOSSES = ("cca", "cca_squared", "eckart_young")
 VALIDATION_ROWS = 10_000
 
 
@@ -45,8 +45,9 @@ class DeepCCA(BaseEstimator):  # type: ignore[misc]
             are copied, not changed. None: a perceptron a view; views are (row, feature) numbers, whose features are
             centred and scaled together, so standardise features of different units first.
         hidden: widths of the perceptrons' hidden layers.
-        loss: "cca", exact, for batches of many more rows than outputs; "eckart_young" for any batch.
-        ridge: added to the outputs' variances, in the loss "cca" and in the closed form.
+        loss: "cca", the correlations' sum, or "cca_squared", their squares' (see `cca_loss`), for batches of many more
+            rows than outputs; "eckart_young" for any batch. Try both of the former with `validation`.
+        ridge: added to the outputs' variances, in the losses but "eckart_young" and in the closed form.
         epochs: passes over the training rows.
         batch_size: rows of a step; all rows where there are fewer.
         learning_rate: AdamW's peak, reached after a tenth of the steps, then falling to 0 as a cosine.
@@ -81,7 +82,7 @@ class DeepCCA(BaseEstimator):  # type: ignore[misc]
     def __init__(
         self, n_components: int = 50, *, encoders: Sequence[nn.Module] | None = None,
         hidden: Sequence[int] = (1024, 1024), loss: str = "cca", ridge: float = 1e-4, epochs: int = 20,
-        batch_size: int = 3000, learning_rate: float = 1e-3, weight_decay: float = 0.01, seed: int = 0,
+        batch_size: int = 3000, learning_rate: float = 3e-3, weight_decay: float = 0.01, seed: int = 0,
         device: str = "cpu",
     ) -> None:
         self.n_components = n_components
@@ -193,7 +194,9 @@ class DeepCCA(BaseEstimator):  # type: ignore[misc]
     def _loss(self) -> CorrelationLoss:
         if self.loss not in LOSSES:
             raise unknown_name("loss of deep CCA", self.loss, list(LOSSES))
-        return partial(cca_loss, ridge=self.ridge) if self.loss == "cca" else eckart_young_of_halves
+        if self.loss == "eckart_young":
+            return eckart_young_of_halves
+        return partial(cca_loss, ridge=self.ridge, squared=self.loss == "cca_squared")
 
     def _check(self, views: list[View]) -> None:
         for name in ("n_components", "epochs", "batch_size"):

@@ -50,7 +50,9 @@ def test_value_is_minus_the_sum_of_correlations(ridge: float, widths: tuple[int,
     a, b = _views(60, *widths)
     expected = _correlations(a.numpy(), b.numpy(), ridge)
     assert float(cca_loss([a, b], ridge=ridge)) == pytest.approx(-expected.sum(), abs=1e-12)
-    assert expected.sum() - np.square(expected).sum() > 0.1  # the sum of squares is another number here
+    squares = float(cca_loss([a, b], ridge=ridge, squared=True))
+    assert squares == pytest.approx(-np.square(expected).sum(), abs=1e-12)
+    assert expected.sum() + squares > 0.1  # two different numbers here
 
 
 def test_three_views_are_the_sum_over_pairs() -> None:
@@ -81,6 +83,7 @@ def test_gradients_by_differences() -> None:
     three = [view.requires_grad_() for view in _views(12, 3, 3, 3)]
     other = [view.requires_grad_() for view in _views(5, 3, 3, 3, seed=1)]
     torch.autograd.gradcheck(lambda *views: cca_loss(views, ridge=1e-3), three)
+    torch.autograd.gradcheck(lambda *views: cca_loss(views, ridge=1e-3, squared=True), three)
     torch.autograd.gradcheck(lambda *views: eckart_young_loss(views), three)
     torch.autograd.gradcheck(lambda *views: eckart_young_loss(views[:3], independent=views[3:]), (*three, *other))
 

@@ -41,7 +41,7 @@ def test_it_finds_what_no_linear_map_can() -> None:
     assert deep.correlations_.sum() > 1.6
 
 
-@pytest.mark.parametrize("loss", ["cca", "eckart_young"])
+@pytest.mark.parametrize("loss", ["cca", "cca_squared", "eckart_young"])
 def test_three_views(loss: str) -> None:
     train, test = _world(2000, 3), _world(1000, 3, seed=1)
     deep = DeepCCA(2, loss=loss, **QUICK).fit(train)
