@@ -73,7 +73,7 @@ def work_small(name: str, folder: Path, repeats: int) -> dict[str, Any]:
     x, y = (np.load(folder / f"{view}.npy") for view in "xy")
     views = (x, y) if name in {"sensorium", "scikit-learn"} else ([x, y],)
     seconds = []
-    for _ in range(repeats + 1):
+    while len(seconds) <= repeats or sum(seconds) < 1:
         started = time.perf_counter()
         fitted = estimator(name).fit(*views)
         seconds.append(time.perf_counter() - started)

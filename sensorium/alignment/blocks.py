@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -94,8 +95,7 @@ def rows_of(width: int) -> int:
 
 def columns_of(widths: Sequence[int]) -> tuple[slice, ...]:
     """The columns that views of these widths fill, one beside the other."""
-    ends = np.cumsum(widths).tolist()
-    return tuple(slice(end - width, end) for end, width in zip(ends, widths))
+    return tuple(slice(end - width, end) for end, width in zip(accumulate(widths), widths))
 
 
 def refuse_not_finite(name: str, values: Floats, first_row: int) -> None:

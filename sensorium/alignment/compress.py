@@ -47,7 +47,7 @@ def triangular_rows(blocks: Blocks, origin: Floats, offset: Floats) -> tuple[Flo
     return tuple(np.ascontiguousarray(factor[:, part]) for part in blocks.columns)
 
 
-def dependences_hold(blocks: Blocks, found: tuple[GramWhitening, ...], origin: Floats, offset: Floats) -> bool:
+def dependences_hold(blocks: Blocks, found: tuple[GramWhitening, ...], mean: Floats) -> bool:
     """Whether the columns that a Gram matrix takes for combinations of others are so in the rows, to ten digits."""
     for i, (one, columns) in enumerate(zip(found, blocks.columns)):
         if len(one.dropped) == 0:
@@ -57,8 +57,7 @@ def dependences_hold(blocks: Blocks, found: tuple[GramWhitening, ...], origin: F
         null[one.dropped, np.arange(len(one.dropped))] = 1.0
         residual, length = np.zeros(len(one.dropped)), np.zeros(len(one.dropped))
         for block in blocks.only(i):
-            block -= origin[columns]
-            block -= offset[columns]
+            block -= mean[columns]
             residual += ((block @ null) ** 2).sum(axis=0)
             length += (block[:, one.dropped] ** 2).sum(axis=0)
         if (residual > MOST_RESIDUAL**2 * length).any():

@@ -50,7 +50,7 @@ def whiten_views(blocks: Blocks, ridges: tuple[float, ...] | None, *, folds: int
         ridges, tried = choose_ridges(parts, blocks.widths, solve, features=blocks.widths)
     whitened, found = from_moments(total, blocks.names, blocks.widths, ridges)
     if max(one.condition for one in found) > MOST_CONDITION \
-            or not dependences_hold(blocks, found, total.origin, total.offset):
+            or not dependences_hold(blocks, found, total.mean):
         rows = triangular_rows(blocks, total.origin, total.offset)
         whitened = from_rows(rows, blocks.names, whitened.means, total.count, ridges)
     return Fitted(whitened, ridges, tried)

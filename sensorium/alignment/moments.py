@@ -38,8 +38,9 @@ class Moments:
     @property
     def scatter(self) -> Floats:
         """(width, width) Σ (z − z̄)(z − z̄)ᵀ; a new array at each call."""
-        upper = np.triu(self._upper)
-        return upper + np.triu(upper, 1).T
+        scatter = self._upper + self._upper.T
+        np.fill_diagonal(scatter, self.squares)
+        return scatter
 
     @property
     def squares(self) -> Floats:
