@@ -54,7 +54,9 @@ def train(
         "--encoders", help="A folder of pretrained models: each modality takes the first of its kind.")] = None,
     setting: Settings = None,
     allow_outside: Outside = False,
-    fusion: Annotated[str | None, typer.Option(help="How modalities are fused: attention, concat.")] = None,
+    fusion: Annotated[str | None, typer.Option(
+        help="How modalities are fused: attention, concat, two_stream, gated, cross_attention, bottleneck, "
+             "transformer, tensor, low_rank or experts.")] = None,
     width: Annotated[int | None, typer.Option(help="The common width of all tokens.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the rows; by default as the size asks.")] = None,
     minutes: Annotated[float | None, typer.Option(help="A time budget instead of epochs, refit included.")] = None,
