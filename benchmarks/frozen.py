@@ -30,8 +30,8 @@ from sensorium.model import Model
 from sensorium.recipe import Recipe
 from sensorium.training.console import Quiet
 from sensorium.training.distributed import Device
-from sensorium.training.fit import prepare
 from sensorium.training.loop import make_optimizer, train_step
+from sensorium.training.prepare import prepare
 
 PARTS = 3
 BATCH = 16

@@ -26,8 +26,8 @@ from sensorium.model import Model
 from sensorium.recipe import Recipe
 from sensorium.training.console import Quiet
 from sensorium.training.distributed import Device
-from sensorium.training.fit import Prepared, prepare
 from sensorium.training.loop import make_optimizer, train_step
+from sensorium.training.prepare import Prepared, prepare
 from sensorium.training.subsets import sample_subsets
 
 STEPS, RUNS = 25, 5

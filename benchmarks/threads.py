@@ -30,8 +30,8 @@ def child() -> None:
     from sensorium.recipe import Recipe
     from sensorium.training.console import Quiet
     from sensorium.training.distributed import Device
-    from sensorium.training.fit import prepare
     from sensorium.training.loop import make_optimizer, train_step
+    from sensorium.training.prepare import prepare
 
     table = Path(os.environ.get("SENSORIUM_DATA", "../shared/data")) / "avdigits" / "train.csv"
     data = sm.read(table, targets="digit", group="speaker")

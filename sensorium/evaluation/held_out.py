@@ -10,7 +10,7 @@ from sensorium.evaluation.report import write_report
 from sensorium.evaluation.words import score_lines
 from sensorium.model import Model
 from sensorium.training.console import Console
-from sensorium.training.fit import Prepared
+from sensorium.training.prepare import Prepared
 
 
 class HeldOut:

@@ -1,0 +1,132 @@
+"""Before training: check, split, measure and decode a table, and say what was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.data.cells import cell_numbers
+from sensorium.data.kinds import TableKind, TextKind
+from sensorium.data.leak import find_leaks, refuse_leaks
+from sensorium.data.read import Data, default_memory, default_workers
+from sensorium.data.samples import Samples, decoded, group_numbers, measured, read_labels, split_words
+from sensorium.data.schema import Schema
+from sensorium.data.split import Splits, split_rows
+from sensorium.encoders.choice import adapted
+from sensorium.errors import DataError
+from sensorium.recipe import Recipe
+from sensorium.training.console import Console
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data made ready for training.
+
+    Args:
+        samples: the decoded table.
+        splits: its labelled rows.
+        unlabelled: rows without any target, for the objectives that can use them.
+        num_unreadable: labelled rows in which nothing is readable.
+    """
+
+    samples: Samples
+    splits: Splits
+    unlabelled: Rows
+    num_unreadable: int
+
+
+def prepare(
+    data: Data, recipe: Recipe, *, console: Console, allow_leak: bool, strict: bool, unlabelled: bool = False,
+) -> Prepared:
+    """Check, split, measure and decode.
+
+    Args:
+        data: the table.
+        recipe: with the data's own options.
+        console: where to speak.
+        allow_leak, strict: as of `fit`.
+        unlabelled: whether an objective learns from rows without a label; where no target is given, from all of them.
+    """
+    table, schema = data.table, data.schema
+    if not schema.targets and not unlabelled:
+        raise DataError(f"no target given: name a column to predict (one of {', '.join(table.frame.columns)}), or an "
+                        f"objective that needs none (contrast, correlate)")
+    if not allow_leak:
+        refuse_leaks(find_leaks(table, schema, seed=recipe.training.seed))
+    labelled = np.full(len(table), not schema.targets)
+    for target in schema.targets:
+        labelled |= read_labels(table, target).mask
+    shared = [cell_numbers(table, m) for m in schema.modalities if not isinstance(m.kind, TextKind | TableKind)]
+    schema = adapted(schema, recipe.model.encoders)
+    splits = split_rows(np.flatnonzero(labelled), groups=group_numbers(table, schema), shared=shared,
+                        named=split_words(table, schema), seed=recipe.training.seed)
+    schema = measured(table, schema, splits.train)
+    options = recipe.training
+    workers = default_workers() if options.workers is None else options.workers
+    memory = default_memory() if options.memory_gb is None else options.memory_gb * 2**30
+    samples = _decoded(data, schema, workers, memory, console)
+    if strict:
+        samples.refuse_unreadable()
+    _refuse_useless(samples, schema)
+    readable = np.asarray(samples.presence.any(axis=1))
+    kept = Splits(train=splits.train[readable[splits.train]], validation=splits.validation[readable[splits.validation]],
+                  calibration=splits.calibration[readable[splits.calibration]], test=splits.test, note=splits.note)
+    if len(kept.train) == 0:
+        raise DataError("no training row has anything readable in it")
+    prepared = Prepared(samples, kept, np.flatnonzero(~labelled & readable), int((labelled & ~readable).sum()))
+    _say_data(prepared, console, aligned=bool(recipe.objectives.names))
+    return prepared
+
+
+def _decoded(data: Data, schema: Schema, workers: int, memory: float, console: Console) -> Samples:
+    with console.bar("decoding") as bar:
+        return decoded(data.table, schema, workers=workers, memory_bytes=memory,
+                       progress=lambda name: lambda done, total: bar(done, total, name))
+
+
+def _refuse_useless(samples: Samples, schema: Schema) -> None:
+    """No modality may be without a single readable cell where that leaves nothing to learn from."""
+    if samples.presence.any():
+        return
+    found = samples.unreadable
+    first = f"; the first: {found[0]}" if found else ""
+    raise DataError(f"no usable modality: not one cell of {', '.join(schema.names)} is readable ({len(found)} "
+                    f"unreadable){first}")
+
+
+def _say_data(prepared: Prepared, console: Console, *, aligned: bool) -> None:
+    samples, splits = prepared.samples, prepared.splits
+    console.say(f"rows: {len(splits.train)} training, {len(splits.validation)} validation, {len(splits.calibration)} "
+                f"calibration, {len(splits.test)} test; {splits.note}")
+    for note in samples.notes:
+        console.say(note)
+    for target in samples.schema.targets:
+        if target.task == "classify":
+            labels = samples.labels[target.name]
+            seen = set(labels.values[splits.train][labels.mask[splits.train]].tolist())
+            lacking = [label for code, label in enumerate(target.classes) if code not in seen]
+            if lacking:
+                console.say(f"target {target.name!r}: no training row has the classes "
+                            f"{', '.join(map(repr, lacking[:10]))}{' …' if len(lacking) > 10 else ''}: they cannot be "
+                            f"learnt")
+    if len(prepared.unlabelled):
+        console.say(f"{len(prepared.unlabelled)} rows have no label: only objectives that need none learn from them")
+    alone = int((samples.presence[splits.train].sum(axis=1) < 2).sum())
+    if alone and aligned:
+        console.say(f"{alone} of {len(splits.train)} training rows have one modality only: there is nothing to align "
+                    f"in them")
+    if prepared.num_unreadable:
+        console.say(f"{prepared.num_unreadable} rows in which nothing is readable are left out")
+    for place, name in enumerate(samples.schema.names):
+        missing = int((~samples.presence[:, place]).sum())
+        if missing:
+            console.say(f"{name}: missing in {missing} of {len(samples)} rows "
+                        f"({samples.cells[name].num_blank} blank)")
+    for cell in samples.unreadable[:5]:
+        console.say(f"unreadable: {cell}")
+    if len(samples.unreadable) > 5:
+        console.say(f"… and {len(samples.unreadable) - 5} more unreadable cells (sensorium inspect lists them)")
