@@ -45,7 +45,7 @@ def cca_loss(
         >>> bool(cca_loss([points, 2 * points + 1]) < -2.99)
         True
 
-    Source: Andrew, Arora, Bilmes, Livescu 2013, "Deep canonical correlation analysis", equations 9–12. Cholesky factors
+    Source: Andrew, Arora, Bilmes, Livescu 2013, "Deep canonical correlation analysis", section 3. Cholesky factors
     stand for their inverse square roots, which changes neither value nor gradient and, unlike the backward pass of an
     eigendecomposition, divides by no difference of eigenvalues. Their two views become all pairs of views.
     """
@@ -97,7 +97,7 @@ def eckart_young_loss(
         True
 
     Source: Chapman, Wells, Lawry Aguila 2024, "Unconstrained stochastic CCA: unifying multiview and self-supervised
-    learning", section 4. C includes a = b, so that λ are generalised CCA's eigenvalues; without, they are smaller by 1.
+    learning", section 3. C includes a = b, so that λ are generalised CCA's eigenvalues; without, they are smaller by 1.
     """
     _check_rows(views)
     _check_widths(views)

@@ -76,7 +76,7 @@ class DeepCCA(BaseEstimator):  # type: ignore[misc]
         True
 
     Source: Andrew, Arora, Bilmes, Livescu 2013, "Deep canonical correlation analysis"; large batches instead of
-    full-batch L-BFGS as in Wang, Arora, Livescu, Bilmes 2015, "On deep multi-view representation learning", section 3.
+    full-batch L-BFGS as in Wang, Arora, Livescu, Bilmes 2015, "On deep multi-view representation learning".
     """
 
     def __init__(

@@ -36,7 +36,7 @@ def _correlations(a: np.ndarray, b: np.ndarray, ridge: float) -> np.ndarray:
 
 
 def _andrew_gradient(a: np.ndarray, b: np.ndarray, ridge: float) -> np.ndarray:
-    """∂corr/∂a of Andrew et al. 2013, equations 11–13: (2 ∇11 a + ∇12 b) / (rows − 1)."""
+    """∂corr/∂a of Andrew et al. 2013, section 3: (2 ∇11 a + ∇12 b) / (rows − 1)."""
     left, right = (_inverse_root(_covariance(x, x) + ridge * np.eye(x.shape[1])) for x in (a, b))
     u, d, vt = np.linalg.svd(left @ _covariance(a, b) @ right, full_matrices=False)
     own = -0.5 * left @ u @ np.diag(d) @ u.T @ left
