@@ -25,7 +25,7 @@ from sensorium.model import Model, encoder_folder
 from sensorium.objectives import Objective
 from sensorium.recipe import Recipe
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS, RECIPE, SCHEMA, FACTS, REPORT, CARD = (
     "model.safetensors", "recipe.yaml", "schema.json", "metrics.json", "report.html", "README.md")
 
