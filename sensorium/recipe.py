@@ -87,11 +87,13 @@ class ModelOptions(Section):
     Args:
         width: the common width of all tokens.
         fusion: a name of sensorium.fusion.FUSIONS.
+        compare: train with each of these fusions and keep the best by validation; empty: only with `fusion`.
         encoders: modality → its encoder; left out: the first of its kind, trained from scratch.
     """
 
     width: int = Field(default=96, ge=16, multiple_of=16)
     fusion: str = "attention"
+    compare: tuple[str, ...] = ()
     encoders: dict[str, EncoderOptions] = {}
 
     @field_validator("encoders", mode="before")
@@ -101,12 +103,16 @@ class ModelOptions(Section):
             return given
         return {name: {"name": one} if isinstance(one, str) else one for name, one in given.items()}
 
-    @field_validator("fusion")
+    @field_validator("fusion", "compare")
     @classmethod
-    def _known_fusion(cls, name: str) -> str:
-        if name not in FUSION_NAMES:
-            raise ValueError(str(unknown_name("fusion", name, list(FUSION_NAMES))))
-        return name
+    def _known_fusions(cls, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        names = (given,) if isinstance(given, str) else given
+        for name in names:
+            if name not in FUSION_NAMES:
+                raise ValueError(str(unknown_name("fusion", name, list(FUSION_NAMES))))
+        if len(set(names)) < len(names):
+            raise ValueError("each fusion can be compared once")
+        return given
 
 
 class ContrastOptions(Section):

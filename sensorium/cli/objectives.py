@@ -1,4 +1,4 @@
-"""`--objective`: what a model learns besides predicting its targets."""
+"""`--objective` and `--fusion`: what a model learns besides predicting its targets, and which fusions are compared."""
 
 from __future__ import annotations
 
@@ -44,3 +44,16 @@ def objectives_of(
                 raise RecipeError(f"--weight {name}: name the objective too, --objective {name}")
             chosen[name]["weight"] = weights.pop(name)
     return chosen
+
+
+def fusions_of(words: str | None) -> dict[str, Any]:
+    """`--fusion` as fields of the recipe's model: one name, several to compare, or all."""
+    from sensorium.recipe import FUSION_NAMES
+
+    if words is None:
+        return {}
+    listed = [word.strip() for word in words.split(",") if word.strip()]
+    names = list(FUSION_NAMES) if listed == ["all"] else listed
+    if not names:
+        raise RecipeError(f"--fusion {words!r}: expected a name, several, or all")
+    return {"fusion": names[0], "compare": names if len(names) > 1 else []}

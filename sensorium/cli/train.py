@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sensorium.cli.objectives import objectives_of
+from sensorium.cli.objectives import fusions_of, objectives_of
 from sensorium.cli.options import (
     Group,
     Groups,
@@ -56,7 +56,8 @@ def train(
     allow_outside: Outside = False,
     fusion: Annotated[str | None, typer.Option(
         help="How modalities are fused: attention, concat, two_stream, gated, cross_attention, bottleneck, "
-             "transformer, tensor, low_rank or experts.")] = None,
+             "transformer, tensor, low_rank or experts; several (a,b) or all are compared, the best by validation is "
+             "kept.")] = None,
     width: Annotated[int | None, typer.Option(help="The common width of all tokens.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the rows; by default as the size asks.")] = None,
     minutes: Annotated[float | None, typer.Option(help="A time budget instead of epochs, refit included.")] = None,
@@ -93,7 +94,7 @@ def train(
         modalities={name: listed([members]) for name, members in pairs(modality, "--modality", "vitals=hr,bp").items()}
         or None, weights=weights or None, allow_outside=allow_outside or None,
         settings=merged(chosen.data.settings, settings_of(setting)) or None)
-    chosen = chosen.changed("model", fusion=fusion, width=width,
+    chosen = chosen.changed("model", **fusions_of(fusion), width=width,
                             encoders=_encoders(chosen, pairs(encoder, "--encoder", "photo=FOLDER"),
                                                pairs(tune, "--tune", "photo=finetune")) or None)
     chosen = chosen.changed("objectives", **learnt)

@@ -26,6 +26,7 @@ from sensorium.evaluation.plots import Axis, bars, known, number_words, percent_
 from sensorium.evaluation.scores import HIGHER_IS_BETTER, METRIC_WORDS, Baseline, Score, primary_metric
 from sensorium.metrics.bootstrap import Estimate
 from sensorium.model import Model
+from sensorium.training.contest import standing_lines
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -357,6 +358,8 @@ def _run(model: Model, evaluation: Evaluation) -> dict[str, Any]:
             "fusion": f"{model.recipe.model.fusion}, width {model.recipe.model.width}", "steps": facts.get("steps"),
             "chosen step": facts.get("best_step"), "ended because": facts.get("stopped"),
             "seconds": facts.get("seconds"), "device": facts.get("device"), "precision": precision}
+    if "fusions" in facts:
+        told["fusions compared"] = "; ".join(standing_lines(facts["fusions"]))
     if "refit" in facts:
         told["refit"] = f"{facts['refit']['steps']} steps on {facts['refit']['rows']:,} training and validation rows"
     return {

@@ -8,12 +8,14 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sensorium.data.read import Data, read
 from sensorium.data.samples import Samples
+from sensorium.data.schema import Schema
 from sensorium.errors import AlignmentError, ResumeError, TrainingError
 from sensorium.features import with_stored_features
 from sensorium.fusion.base import Fusion
@@ -23,6 +25,7 @@ from sensorium.objectives import Objective
 from sensorium.recipe import Recipe
 from sensorium.training.align import closed_form
 from sensorium.training.console import Console, Quiet, Terminal
+from sensorium.training.contest import Trial, standing_lines, standings, trial_of
 from sensorium.training.distributed import Device
 from sensorium.training.loop import Progress, make_optimizer, train, train_step
 from sensorium.training.plan import Plan, make_plan
@@ -30,6 +33,7 @@ from sensorium.training.prepare import Prepared, prepare
 from sensorium.training.volume import turn_down
 
 Rows = npt.NDArray[np.int64]
+Made = tuple[Fusion | None, tuple[Objective, ...]]
 REFIT_ROWS = 20_000
 SAFETY = 0.92
 
@@ -81,31 +85,25 @@ def fit(
     unlabelled = bool(recipe.objectives.names) or any(one.learns_unlabelled for one in objectives)
     prepared = prepare(data, recipe, console=console, allow_leak=allow_leak, strict=strict, unlabelled=unlabelled)
     checkpoints = _checkpoints(out, recipe, resume, device)
-    made = copy.deepcopy((fusion, tuple(objectives)))
-    model = Model(prepared.samples.schema, recipe, fusion=fusion, objectives=objectives)
-    prepared = dataclasses.replace(prepared, samples=_stored(model, prepared.samples, console, device))
+    made = (fusion, tuple(objectives))
     refits = recipe.training.refit == "always" or (
         recipe.training.refit == "auto" and len(prepared.splits.train) <= REFIT_ROWS)
-    plan, deadlines = _schedule(model, prepared, device, console, refits, started)
-
+    prepared, model, chosen, plan, told = _contest(prepared, recipe, made, device, console, checkpoints,
+                                                   refits=refits, started=started)
     splits = prepared.splits
-    with console.bar("training") as bar:
-        chosen = train(model, prepared.samples, _rows_to_learn(model, prepared, splits.train), splits.validation, plan,
-                       device=device, report=bar, deadline=deadlines[0],
-                       checkpoint=checkpoints and checkpoints / "choose.safetensors")
-    _refuse_diverged(chosen, validated=len(splits.validation) > 0)
-    console.say(f"training ended after {chosen.step} steps: {chosen.stopped}; best at step {chosen.best_step}")
     turned = turn_down(model, prepared.samples, splits.validation) if model.schema.targets else {}
     for name, volume in turned.items():
         console.say(f"{name} misleads on validation rows: it is turned down to {volume:g}")
     calibrate(model, prepared.samples, splits.calibration)
     _align(model, prepared.samples, splits.train, console)
     _note_facts(model, prepared, chosen, device)
+    if told:
+        model.facts["fusions"] = told
     if on_chosen is not None:
         on_chosen(model, prepared)
     interrupted = chosen.stopped == "interrupted"
     if refits and not interrupted and len(splits.validation):
-        again = _refit(model, prepared, chosen, plan, device, console, checkpoints, deadlines[1], made)
+        again = _refit(model, prepared, chosen, plan, device, console, checkpoints, _end(recipe, started), made)
         if again is not None:
             model = again
     elif interrupted:
@@ -164,27 +162,90 @@ def _checkpoints(out: str | Path | None, recipe: Recipe, resume: bool, device: D
     return folder
 
 
+def _contest(
+    prepared: Prepared, recipe: Recipe, made: Made, device: Device, console: Console, checkpoints: Path | None, *,
+    refits: bool, started: float,
+) -> tuple[Prepared, Model, Progress, Plan, list[dict[str, Any]]]:
+    """Train with each fusion that the recipe compares (or its only one), and keep the best by validation.
+
+    Returns:
+        The rows with stored features, the best model, its progress and plan, and the standings (empty for one fusion).
+    """
+    names = recipe.model.compare if made[0] is None and recipe.model.compare else (recipe.model.fusion,)
+    best: tuple[Model, Progress, Plan] | None = None
+    trials: list[Trial] = []
+    for place, name in enumerate(names):
+        model = _made(prepared.samples.schema, recipe.changed("model", fusion=name), made)
+        if place == 0:
+            prepared = dataclasses.replace(prepared, samples=_stored(model, prepared.samples, console, device))
+        splits = prepared.splits
+        plan, deadline = _schedule(model, prepared, device, console, len(names) - place, refits, started)
+        with console.bar("training" if len(names) == 1 else f"training {name}") as bar:
+            progress = train(model, prepared.samples, _rows_to_learn(model, prepared, splits.train), splits.validation,
+                             plan, device=device, report=bar, deadline=deadline, checkpoint=checkpoints and checkpoints
+                             / ("choose.safetensors" if len(names) == 1 else f"choose_{name}.safetensors"))
+        diverged = _diverged(progress, validated=len(splits.validation) > 0)
+        if diverged is not None and (len(names) == 1 or (best is None and place + 1 == len(names))):
+            raise diverged
+        if diverged is not None:
+            console.say(f"{name}: {diverged}")
+            continue
+        console.say(f"{'training' if len(names) == 1 else name} ended after {progress.step} steps: {progress.stopped}; "
+                    f"best at step {progress.best_step}")
+        if len(names) > 1:
+            trials.append(trial_of(model, progress, prepared.samples, splits.validation))
+        if best is None or progress.best_score < best[1].best_score:
+            best = model, progress, plan
+        if progress.stopped == "interrupted":
+            break
+    assert best is not None
+    groups = prepared.samples.groups
+    told = standings(trials, None if groups is None else groups[prepared.splits.validation], seed=recipe.training.seed)
+    for line in standing_lines(told):
+        console.say(line)
+    return prepared, *best, told
+
+
+def _made(schema: Schema, recipe: Recipe, made: Made) -> Model:
+    """A fresh model; objects that were given are copied, so that each model has its own."""
+    fusion, objectives = copy.deepcopy(made)
+    return Model(schema, recipe, fusion=fusion, objectives=objectives)
+
+
+def _end(recipe: Recipe, started: float) -> float | None:
+    """When a run with a time budget must end."""
+    minutes = recipe.training.minutes
+    return None if minutes is None else started + SAFETY * 60.0 * minutes
+
+
 def _schedule(
-    model: Model, prepared: Prepared, device: Device, console: Console, refits: bool, started: float,
-) -> tuple[Plan, tuple[float | None, float | None]]:
-    """The plan, an estimate said aloud, and the times by which training and refit must end (with a time budget)."""
+    model: Model, prepared: Prepared, device: Device, console: Console, trainings: int, refits: bool, started: float,
+) -> tuple[Plan, float | None]:
+    """The plan, an estimate said aloud, and the time by which this training must end (with a time budget).
+
+    Args:
+        model, prepared, device, console: of the run.
+        trainings: how many are still to come, this one included, without the refit.
+        refits: whether a refit comes last.
+        started: when the run did.
+    """
     options = model.recipe.training
     step_seconds, epoch_seconds = _probe(model, prepared, device)
     num_rows = len(_rows_to_learn(model, prepared, prepared.splits.train))
-    passes = 2 if refits else 1
-    deadlines: tuple[float | None, float | None] = (None, None)
-    seconds = None
+    passes = trainings + int(refits)
+    deadline = seconds = None
     if options.minutes is not None:
-        end = started + 60.0 * options.minutes
-        seconds = SAFETY * max(1.0, end - time.monotonic()) / passes
         now = time.monotonic()
-        deadlines = (now + seconds, now + passes * seconds)
+        seconds = SAFETY * max(1.0, started + 60.0 * options.minutes - now) / passes
+        deadline = now + seconds
     plan = make_plan(num_rows, options, seconds=seconds, step_seconds=step_seconds, epoch_seconds=epoch_seconds)
     expected = passes * (plan.num_steps * step_seconds + plan.num_epochs * epoch_seconds) / 60.0
+    more = "" if trainings == 1 else f", as of {trainings - 1} more"
     console.say(f"model: {model.num_parameters():,} parameters; {plan.num_epochs} epochs of {plan.steps_per_epoch} "
-                f"steps{', then a refit' if refits else ''}: about {expected:.1f} minutes at most on {device.device} "
+                f"steps{more}{', then a refit' if refits else ''}: about {expected:.1f} minutes at most on "
+                f"{device.device} "
                 f"({1000 * step_seconds:.0f} ms a step)")
-    return plan, deadlines
+    return plan, deadline
 
 
 def _probe(model: Model, prepared: Prepared, device: Device) -> tuple[float, float]:
@@ -208,12 +269,12 @@ def _rows_to_learn(model: Model, prepared: Prepared, labelled: Rows) -> Rows:
 
 def _refit(
     model: Model, prepared: Prepared, chosen: Progress, plan: Plan, device: Device, console: Console,
-    checkpoints: Path | None, deadline: float | None, made: tuple[Fusion | None, tuple[Objective, ...]],
+    checkpoints: Path | None, deadline: float | None, made: Made,
 ) -> Model | None:
     """A fresh model trained on training and validation rows for the chosen number of steps; None if interrupted."""
     splits = prepared.splits
     rows = _rows_to_learn(model, prepared, np.sort(np.concatenate([splits.train, splits.validation])))
-    again = Model(model.schema, model.recipe, fusion=made[0], objectives=made[1])
+    again = _made(model.schema, model.recipe, made)
     steps = make_plan(len(rows), model.recipe.training).steps_per_epoch
     with console.bar("refit on training and validation rows") as bar:
         progress = train(again, prepared.samples, rows, np.zeros(0, dtype=np.int64),
@@ -222,7 +283,9 @@ def _refit(
     if progress.stopped == "interrupted":
         console.say("interrupted: the model before the refit is kept")
         return None
-    _refuse_diverged(progress, validated=False)
+    diverged = _diverged(progress, validated=False)
+    if diverged is not None:
+        raise diverged
     again.fusion.volume.copy_(model.fusion.volume)
     again.history, again.facts = model.history, model.facts
     again.facts["refit"] = {"rows": len(rows), "steps": progress.step}
@@ -231,14 +294,15 @@ def _refit(
     return again
 
 
-def _refuse_diverged(progress: Progress, *, validated: bool) -> None:
-    """Raise where no epoch ended with a finite loss: the weights are no model."""
+def _diverged(progress: Progress, *, validated: bool) -> TrainingError | None:
+    """An error where no epoch ended with a finite loss: the weights are no model."""
     if not progress.history:
-        return
+        return None
     loss = progress.best_score if validated else progress.history[-1]["training_loss"]
-    if not np.isfinite(loss):
-        raise TrainingError(f"the training diverged: no epoch of {len(progress.history)} ended with a finite loss; "
-                            f"lower --learning-rate, or look for numbers far out of scale in the table")
+    if np.isfinite(loss):
+        return None
+    return TrainingError(f"the training diverged: no epoch of {len(progress.history)} ended with a finite loss; lower "
+                         f"--learning-rate, or look for numbers far out of scale in the table")
 
 
 def calibrate(model: Model, samples: Samples, rows: Rows) -> None:
