@@ -35,7 +35,7 @@ def coarse_posteriors(probabilities: npt.NDArray[Any], count: int, *, seed: int 
 
     A posterior is all that a source says about the target, and merging rows into cells loses exactly that mean
     divergence, I(T; X) − I(T; cell) = E KL(p(T | x) ‖ p(T | cell)): k-means with this divergence is the clustering that
-    keeps most bits (Dhillon et al. 2003, eq. 12; Banerjee et al. 2005). It never looks at the truth. Begun four times
+    keeps most bits (Dhillon et al. 2003; Banerjee et al. 2005). It never looks at the truth. Begun four times
     by k-means++ with the same divergence, the best kept; passes end where no row moves.
 
     Args:

@@ -26,13 +26,14 @@ from sensorium.errors import DataError
 from sensorium.keyed import Draws
 from sensorium.metrics.bootstrap import MIN_GROUPS, Estimate, Floats, Ints, interval, replicate_weights
 from sensorium.metrics.broja import TOLERANCE, entropy, union_information
-from sensorium.metrics.coarsen import coarse_numbers, coarse_posteriors
+from sensorium.metrics.coarsen import Coarse, coarse_numbers, coarse_posteriors
 
 BLOCKS = 10
+COUNTS_TRIED = 6
 FEWEST_ROWS = 20
 REPLICATE_TOLERANCE = 1e-4
-FEW_CELLS, MANY_CELLS = 12, 16
-NUMBER_CLASSES = 6
+MOST_CELLS, ALL_CELLS, CELLS_BY_CLASS = 24, 160, 16
+NUMBER_CELLS, NUMBER_CLASSES = 12, 6
 
 
 @dataclass(frozen=True)
@@ -165,17 +166,19 @@ def decompose_predictions(
 
     Bias. Each information is that of the model's predictions, a lower bound of the data's: a modality that the model
     reads badly looks poor, and synergy comes out below 0 where the fused prediction uses less than the single ones
-    hold. Cells lose bits on top, estimated in `lost_a`, `lost_b`, `lost_ab`; an unequal loss moves bits between
-    synergistic and the others by about the difference, which is why all three have equally many cells. The sampling
-    bias of order 1/N is removed (see above); the cells are not drawn again in the bootstrap.
+    hold. Cells lose bits on top, estimated in `lost_a`, `lost_b`, `lost_ab`, many where posteriors over ten classes are
+    spread widely. I_∪ loses about what the better source loses; where the whole loses less, the difference passes for
+    synergy. The prediction from both is therefore put into so few cells, as many as classes at least, that it loses
+    about as much. The sampling bias of order 1/N is removed (see above); the cells are not drawn again in the
+    bootstrap.
 
     Args:
         predicted_a, predicted_b, predicted_ab: (row, class_) probabilities from modality a alone, b alone, and both; or
             (row,) numbers. The same rows, all of which have both modalities.
         truth: (row,) class numbers, rows of an unseen class (−1) are left out; or (row,) numbers, which are put into
             six cells of equally many rows, so that at most log2 6 bits can be told.
-        cells: of each prediction; None = as many as classes, at least 12 and at most 16. Time grows with the cube of
-            classes · cells: some seconds for 10 · 12, half a minute for 20 · 16.
+        cells: of each single prediction, and at most of the one from both; None = 24, fewer beyond six classes (16 for
+            10). Time grows with the cube of classes · cells: seconds for 10 · 16, half a minute for 20 · 16.
         groups, replicates, level, seed: see `decompose_samples`.
 
     Raises:
@@ -200,15 +203,31 @@ def decompose_predictions(
     if len(labels) < FEWEST_ROWS:
         raise DataError(f"expected {FEWEST_ROWS} rows or more, found {len(labels)}")
     if given[0].ndim == 2:
-        count = int(np.clip(given[0].shape[1], FEW_CELLS, MANY_CELLS)) if cells is None else cells
-        coarse = [coarse_posteriors(one, count, seed=seed) for one in given]
+        classes = given[0].shape[1]
+        count = max(min(MOST_CELLS, ALL_CELLS // classes), min(classes, CELLS_BY_CLASS)) if cells is None else cells
+        coarse = [coarse_posteriors(one, count, seed=seed) for one in given[:2]]
+        better = max(zip(given[:2], coarse, strict=True), key=lambda pair: _told(pair[0]) - pair[1].lost)[1]
+        coarse.append(_as_coarse(given[2], better, count, seed))
     else:
-        count = FEW_CELLS if cells is None else cells
+        count = NUMBER_CELLS if cells is None else cells
         coarse = [coarse_numbers(one, count) for one in given]
         labels = coarse_numbers(labels, NUMBER_CLASSES).cells
     found = decompose_samples(labels, coarse[0].cells, coarse[1].cells, source_ab=coarse[2].cells, groups=groups,
                               replicates=replicates, level=level, seed=seed)
     return replace(found, lost_a=coarse[0].lost, lost_b=coarse[1].lost, lost_ab=coarse[2].lost)
+
+
+def _told(probabilities: Floats) -> float:
+    """I(T; X) in bits, were the posteriors right."""
+    return float(entropy(probabilities.mean(axis=0), (0,)) - entropy(probabilities, (1,)).mean())
+
+
+def _as_coarse(probabilities: Floats, other: Coarse, count: int, seed: int) -> Coarse:
+    """Posteriors in at most `count` cells that lose about as much as another source's cells do."""
+    fewest = min(probabilities.shape[1], count)
+    found = [coarse_posteriors(probabilities, int(size), seed=seed)
+             for size in np.unique(np.linspace(fewest, count, COUNTS_TRIED).round())[::-1]]
+    return min(found, key=lambda one: abs(one.lost - other.lost))
 
 
 def _bits(with_a: Floats, with_b: Floats, with_both: Floats, tolerance: float) -> Floats:

@@ -108,6 +108,14 @@ def test_counts_with_many_zeros_and_tiny_cells() -> None:
         assert (union_information(*_marginals(joints)).gap <= 1e-7).all()
 
 
+def test_some_twenty_steps_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sensorium.metrics.broja.MAX_STEPS", 26)
+    random = np.random.default_rng(0)
+    for concentration in (10.0, 1.0, 0.1):
+        joints = random.dirichlet(np.full(140, concentration), size=20).reshape(20, 4, 5, 7)
+        assert (union_information(*_marginals(joints)).gap <= 1e-7).all()
+
+
 def test_values_and_targets_that_never_occur_change_nothing() -> None:
     joint = np.random.default_rng(4).dirichlet(np.ones(8)).reshape(1, 2, 2, 2)
     padded = np.zeros((1, 4, 3, 5))

@@ -24,10 +24,10 @@ def _kept(probabilities: np.ndarray, cells: np.ndarray) -> float:
 
 
 def test_lost_is_what_the_cells_no_longer_tell() -> None:
-    posteriors = _posteriors(500)
+    posteriors = np.repeat(_posteriors(500), np.random.default_rng(1).integers(1, 9, 500), axis=0)
     posteriors = np.maximum(posteriors, 1e-6) / np.maximum(posteriors, 1e-6).sum(axis=1, keepdims=True)
     coarse = coarse_posteriors(posteriors, 6)
-    whole = _kept(posteriors, np.arange(500))
+    whole = _kept(posteriors, np.arange(len(posteriors)))
     assert coarse.lost == pytest.approx(whole - _kept(posteriors, coarse.cells), abs=1e-9)
 
 

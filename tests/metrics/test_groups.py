@@ -69,6 +69,14 @@ def test_errors_have_their_worst_group_on_the_other_side() -> None:
     assert table.p_value < 0.01
 
 
+def test_groups_are_resampled_apart() -> None:
+    """Two groups of equal errors: the gap is 0 and as uncertain as two independent means."""
+    error = np.tile(np.random.default_rng(0).normal(size=50), 2)
+    table = by_group(mae, np.zeros(100), error, np.repeat([0, 1], 50), higher_is_better=False)
+    assert table.gap.value == 0
+    assert table.gap.high - table.gap.low == pytest.approx(2 * 1.96 * np.abs(error).std() / 5, rel=0.2)
+
+
 def test_a_group_in_which_the_metric_is_not_defined_comes_last() -> None:
     random = np.random.default_rng(0)
     truth = random.integers(0, 2, 90)

@@ -110,6 +110,18 @@ def test_the_correction_removes_the_bias_of_noise() -> None:
     assert np.abs(np.mean(corrected, axis=0)).max() < 0.01
 
 
+def test_the_correction_counts_groups_where_rows_repeat() -> None:
+    """100 independent groups of 4 equal rows are biased like 100 rows: by 3 / (200 ln 2) bits."""
+    values = []
+    for seed in range(60):
+        columns = np.repeat(np.random.default_rng(seed).integers(0, 2, size=(3, 100)), 4, axis=1)
+        found = decompose_samples(*columns, groups=np.repeat(np.arange(100), 4), replicates=2, seed=seed)
+        values.append((found.plug_in.information, found.information.value))
+    plain, corrected = np.mean(values, axis=0)
+    assert plain == pytest.approx(3 / (200 * np.log(2)), rel=0.3)
+    assert abs(corrected) < plain / 3
+
+
 def test_intervals_cover_the_truth() -> None:
     covered = []
     for seed in range(60):
@@ -157,6 +169,28 @@ def test_predictions_of_planted_worlds() -> None:
     same = _soft(0.7 * np.eye(2)[truth] + 0.15)
     found = decompose_predictions(same, same, same, truth, replicates=10)
     assert _values(found) == pytest.approx((found.information.value, 0, 0, 0), abs=1e-6)
+
+
+def test_coarse_posteriors_do_not_pass_for_synergy() -> None:
+    """b is a noisier view than a, both independent given the truth: redundant I(T; B), unique_a I(T; A) − I(T; B)."""
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 8, 2000)
+
+    def view(spread: float) -> np.ndarray:
+        scores = (np.eye(8)[truth] / spread + random.normal(size=(2000, 8))) / spread
+        raised = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return raised / raised.sum(axis=1, keepdims=True)
+
+    def told(posteriors: np.ndarray) -> float:
+        return float(3 + (posteriors * np.log2(np.maximum(posteriors, 1e-300))).sum(axis=1).mean())
+
+    a, b = view(0.35), view(0.5)
+    both = a * b / (a * b).sum(axis=1, keepdims=True)
+    found = decompose_predictions(a, b, both, truth, replicates=2)
+    assert found.lost_a > 0.1
+    assert found.unique_b.value == pytest.approx(0, abs=0.03)
+    assert found.synergistic.value == pytest.approx(told(both) - told(a), abs=0.06)
+    assert found.lost_ab == pytest.approx(found.lost_a, abs=0.05)
 
 
 def test_a_fused_prediction_that_says_less_has_synergy_below_zero() -> None:
