@@ -152,7 +152,7 @@ def decompose_samples(
 def decompose_predictions(
     predicted_a: npt.NDArray[Any], predicted_b: npt.NDArray[Any], predicted_ab: npt.NDArray[Any],
     truth: npt.NDArray[Any], *, cells: int | None = None, groups: npt.NDArray[Any] | None = None,
-    replicates: int = 100, level: float = 0.95, seed: int = 0,
+    replicates: int = 100, seed: int = 0,
 ) -> DecompositionEstimate:
     """The decomposition of what a model reads in two modalities, from its predictions for rows it was not trained on.
 
@@ -179,7 +179,7 @@ def decompose_predictions(
             six cells of equally many rows, so that at most log2 6 bits can be told.
         cells: of each single prediction, and at most of the one from both; None = 24, fewer beyond six classes (16 for
             10). Time grows with the cube of classes · cells: seconds for 10 · 16, half a minute for 20 · 16.
-        groups, replicates, level, seed: see `decompose_samples`.
+        groups, replicates, seed: see `decompose_samples`; intervals are of 95 %.
 
     Raises:
         DataError: shapes disagree, predictions are not finite, there are fewer than 20 rows, or too many classes.
@@ -213,7 +213,7 @@ def decompose_predictions(
         coarse = [coarse_numbers(one, count) for one in given]
         labels = coarse_numbers(labels, NUMBER_CLASSES).cells
     found = decompose_samples(labels, coarse[0].cells, coarse[1].cells, source_ab=coarse[2].cells, groups=groups,
-                              replicates=replicates, level=level, seed=seed)
+                              replicates=replicates, seed=seed)
     return replace(found, lost_a=coarse[0].lost, lost_b=coarse[1].lost, lost_ab=coarse[2].lost)
 
 
