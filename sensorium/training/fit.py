@@ -36,6 +36,7 @@ Rows = npt.NDArray[np.int64]
 Made = tuple[Fusion | None, tuple[Objective, ...]]
 REFIT_ROWS = 20_000
 SAFETY = 0.92
+REMEDY = "lower --learning-rate, or look for numbers far out of scale in the table"
 
 
 def fit(
@@ -180,10 +181,15 @@ def _contest(
             prepared = dataclasses.replace(prepared, samples=_stored(model, prepared.samples, console, device))
         splits = prepared.splits
         plan, deadline = _schedule(model, prepared, device, console, len(names) - place, refits, started)
-        with console.bar("training" if len(names) == 1 else f"training {name}") as bar:
-            progress = train(model, prepared.samples, _rows_to_learn(model, prepared, splits.train), splits.validation,
-                             plan, device=device, report=bar, deadline=deadline, checkpoint=checkpoints and checkpoints
-                             / ("choose.safetensors" if len(names) == 1 else f"choose_{name}.safetensors"))
+        checkpoint = checkpoints and checkpoints / (
+            "choose.safetensors" if len(names) == 1 else f"choose_{name}.safetensors")
+        try:
+            with console.bar("training" if len(names) == 1 else f"training {name}") as bar:
+                progress = train(model, prepared.samples, _rows_to_learn(model, prepared, splits.train),
+                                 splits.validation, plan, device=device, report=bar, deadline=deadline,
+                                 checkpoint=checkpoint)
+        except AlignmentError as error:  # what is to be aligned is no longer finite
+            raise TrainingError(f"the training diverged: {error}; {REMEDY}") from error
         diverged = _diverged(progress, validated=len(splits.validation) > 0)
         if diverged is not None and (len(names) == 1 or (best is None and place + 1 == len(names))):
             raise diverged
@@ -301,8 +307,8 @@ def _diverged(progress: Progress, *, validated: bool) -> TrainingError | None:
     loss = progress.best_score if validated else progress.history[-1]["training_loss"]
     if np.isfinite(loss):
         return None
-    return TrainingError(f"the training diverged: no epoch of {len(progress.history)} ended with a finite loss; lower "
-                         f"--learning-rate, or look for numbers far out of scale in the table")
+    return TrainingError(f"the training diverged: no epoch of {len(progress.history)} ended with a finite loss; "
+                         f"{REMEDY}")
 
 
 def calibrate(model: Model, samples: Samples, rows: Rows) -> None:
