@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -33,8 +33,8 @@ class AlignmentPlan:
         batch_size: rows of a step; all rows where there are fewer. "correlate" needs more rows than the space is wide.
         learning_rate: AdamW's peak, reached after a tenth of the steps, then falling to 0 as a cosine.
         weight_decay: AdamW's, on the projections' matrices.
-        hide: share of the features that a step does not see, 0 … below 1; another one for every row and epoch. Frozen
-            encoders give thousands of features, which are learned by heart otherwise.
+        hide: share of the features that a step does not see, 0 … below 1, others for every row and epoch; one number,
+            or modality → its own. Frozen encoders give thousands of features, which are learned by heart otherwise.
         temperature: of "contrast" to begin with, in .01…1; it is learned.
         seed: of the order of rows and of whatever is drawn; equal seeds give equal results.
     """
@@ -43,7 +43,7 @@ class AlignmentPlan:
     batch_size: int = 256
     learning_rate: float = 3e-4
     weight_decay: float = 0.01
-    hide: float = 0.5
+    hide: float | Mapping[str, float] = 0.5
     temperature: float = 0.07
     seed: int = 0
 
@@ -51,8 +51,21 @@ class AlignmentPlan:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise AlignmentError(f"training an alignment: expected {name} >= 1, found {getattr(self, name)!r}")
-        if not 0.0 <= self.hide < 1.0:
-            raise AlignmentError(f"training an alignment: expected hide in 0 … below 1, found {self.hide!r}")
+        for share in self.hide.values() if isinstance(self.hide, Mapping) else [self.hide]:
+            if not 0.0 <= share < 1.0:
+                raise AlignmentError(f"training an alignment: expected hide in 0 … below 1, found {share!r}")
+
+    def hidden(self, names: Sequence[str]) -> dict[str, float]:
+        """Modality → the share of its features to hide.
+
+        Raises:
+            AlignmentError: `hide` names other modalities than these.
+        """
+        if not isinstance(self.hide, Mapping):
+            return dict.fromkeys(names, self.hide)
+        if set(self.hide) != set(names):
+            raise AlignmentError(f"hide: expected a share for each of {', '.join(names)}, found {', '.join(self.hide)}")
+        return dict(self.hide)
 
 
 @dataclass(frozen=True)
@@ -127,6 +140,7 @@ def _epochs(
     temperature: Temperature, plan: AlignmentPlan,
 ) -> list[float]:
     rows = np.arange(len(next(iter(features.values())).values), dtype=np.int64)
+    hide = plan.hidden(alignment.names)
     steps_per_epoch = max(1, len(rows) // plan.batch_size)
     matrices = [p for p in alignment.parameters() if p.ndim >= 2]
     others = [p for p in [*alignment.parameters(), *temperature.parameters()] if p.ndim < 2]
@@ -138,7 +152,7 @@ def _epochs(
         for batch in np.array_split(rows[Draws(plan.seed, epoch, rows).order("order")], steps_per_epoch):
             for group in optimizer.param_groups:
                 group["lr"] = plan.learning_rate * rate((step + 0.5) / (plan.epochs * steps_per_epoch))
-            seen = {name: _seen(own, name, batch, Draws(plan.seed, epoch, batch), plan.hide)
+            seen = {name: _seen(own, name, batch, Draws(plan.seed, epoch, batch), hide[name])
                     for name, own in features.items()}
             if objective == "contrast":
                 chosen = None if keys is None else keys[torch.from_numpy(batch).to(keys.device)]

@@ -231,6 +231,10 @@ def test_hidden_features_keep_the_expected_projection() -> None:
     losses = [train_alignment(_initialised(names, views), views, plan=replace(plan, hide=hide))
               for hide in (0.0, 0.1, 0.8)]
     assert losses[0][0] < losses[1][0] < losses[2][0]
+    both = train_alignment(_initialised(names, views), views, plan=replace(plan, hide=dict.fromkeys(names, 0.1)))
+    text = train_alignment(_initialised(names, views), views, plan=replace(plan, hide={"text": 0.1, "clip.image": 0.0}))
+    assert both == losses[1]
+    assert losses[0][0] < text[0] < losses[1][0]
 
 
 def _initialised(names: list[str], views: dict[str, np.ndarray]) -> LinearAlignment:
@@ -284,6 +288,8 @@ def test_what_cannot_be_trained_is_refused_with_its_numbers() -> None:
         train_alignment(alignment, views, keys=np.arange(29))
     with pytest.raises(AlignmentError, match="found \\[30, 29\\] rows"):
         train_alignment(alignment, {**views, "clip.image": views["clip.image"][1:]})
-    for wrong in ({"epochs": 0}, {"batch_size": 0}, {"hide": 1.0}):
+    with pytest.raises(AlignmentError, match="a share for each of text, clip.image, found text"):
+        train_alignment(alignment, views, plan=AlignmentPlan(hide={"text": 0.1}))
+    for wrong in ({"epochs": 0}, {"batch_size": 0}, {"hide": 1.0}, {"hide": {"text": 1.0}}):
         with pytest.raises(AlignmentError, match=f"expected {next(iter(wrong))}"):
             replace(plan, **wrong)
