@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sensorium.data.schema import Schema, Target
 from sensorium.metrics.calibration import apply_temperature
+from sensorium.metrics.conformal import Conformal
 from sensorium.metrics.contribution import shapley, shapley_by_permutations
 
 Floats = npt.NDArray[np.float64]
@@ -30,6 +31,10 @@ class Answer:
         contributions: modality → what it added: bits for the answered class over its prior, or units of the number
             over the training mean. None unless asked for.
         unreadable: cells of the row that could not be read and count as missing, with the reason.
+        confidence_set: the classes that hold the true one as often as was calibrated (nine rows in ten, unless the
+            recipe says otherwise), the most probable first; empty where nothing is likely enough. None where there
+            were too few rows to calibrate it, or where nothing was read.
+        interval: the same for numbers: its two ends.
     """
 
     value: str | float
@@ -37,6 +42,13 @@ class Answer:
     modalities: tuple[str, ...]
     contributions: dict[str, float] | None = None
     unreadable: tuple[str, ...] = ()
+    confidence_set: tuple[str, ...] | None = None
+    interval: tuple[float, float] | None = None
+
+    @property
+    def decided(self) -> bool:
+        """Whether the confidence set is the answered class alone; for numbers, and without a set, True."""
+        return self.confidence_set is None or self.confidence_set == (self.value,)
 
     @property
     def probability(self) -> float | None:
@@ -68,6 +80,7 @@ def predictions(target: Target, outputs: Floats, *, temperature: float, balance:
 def make_answers(
     outputs: Outputs, schema: Schema, presence: npt.NDArray[np.bool_], *, temperatures: Mapping[str, float],
     balance: bool, explain: bool = False, unreadable: Mapping[int, tuple[str, ...]] | None = None,
+    conformal: Mapping[str, Conformal] | None = None,
 ) -> list[dict[str, Answer]]:
     """Answers for every row.
 
@@ -79,6 +92,7 @@ def make_answers(
         balance: whether the model was trained with balanced classes.
         explain: whether to add contributions.
         unreadable: row → its cells that could not be read, in words.
+        conformal: target → what its confidence sets were calibrated to.
     """
     everything = frozenset(schema.names)
     raw = outputs([everything])
@@ -97,7 +111,29 @@ def make_answers(
                                                    contributions, broken)
             else:
                 answers[row][target.name] = Answer(float(values[0]), None, used[row], contributions, broken)
+        _add_confidence(answers, target, predicted[target.name], presence, (conformal or {}).get(target.name))
     return answers
+
+
+def _add_confidence(
+    answers: list[dict[str, Answer]], target: Target, predicted: Floats, presence: npt.NDArray[np.bool_],
+    conformal: Conformal | None,
+) -> None:
+    """Put confidence sets and intervals into a target's answers."""
+    if conformal is None or not len(answers):
+        return
+    there = presence.any(axis=1)
+    reach = conformal.thresholds(presence)
+    for row in np.flatnonzero(there & np.isfinite(reach)).tolist():
+        answer = answers[row][target.name]
+        if target.task == "regress":
+            value = float(predicted[row, 0])
+            answers[row][target.name] = replace(answer, interval=(value - float(reach[row]), value + float(reach[row])))
+            continue
+        chosen = conformal.sets(predicted[[row]], presence[[row]])[0]
+        order = np.argsort(-predicted[row], kind="stable")
+        answers[row][target.name] = replace(
+            answer, confidence_set=tuple(target.classes[place] for place in order.tolist() if chosen[place]))
 
 
 def _contributions(

@@ -21,6 +21,7 @@ from sensorium.data.schema import Schema
 from sensorium.encoders.base import StagedEncoder
 from sensorium.errors import ModelFolderError, SensoriumError
 from sensorium.fusion.base import Fusion
+from sensorium.metrics.conformal import Conformal
 from sensorium.model import Model, encoder_folder
 from sensorium.objectives import Objective
 from sensorium.recipe import Recipe
@@ -88,6 +89,7 @@ def _write(model: Model, part: Path, report: str | None) -> None:
              "alignment": None if model.alignment is None else {
                  "widths": dict(model.alignment.widths), "width": model.alignment.width},
              "temperatures": model.temperatures,
+             "conformal": {name: one.to_json() for name, one in model.conformal.items()},
              "facts": model.facts, "history": model.history}
     (part / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
     (part / CARD).write_text(model_card(model.schema, model.recipe, model.facts), encoding="utf-8")
@@ -137,6 +139,7 @@ def load_model(
             model.alignment = LinearAlignment(kept["alignment"]["widths"], kept["alignment"]["width"])
         model.load_state_dict(load_file(path / WEIGHTS))
         model.temperatures = {str(name): float(value) for name, value in kept["temperatures"].items()}
+        model.conformal = {str(name): Conformal.from_json(one) for name, one in kept["conformal"].items()}
         model.facts, model.history = kept["facts"], kept["history"]
     except SensoriumError:
         raise

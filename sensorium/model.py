@@ -25,6 +25,7 @@ from sensorium.errors import DataError, RecipeError, unknown_name
 from sensorium.fusion import FUSIONS
 from sensorium.fusion.base import Fused, Fusion
 from sensorium.keyed import Draws
+from sensorium.metrics.conformal import Conformal
 from sensorium.objectives import (
     Aligner,
     Classify,
@@ -58,6 +59,7 @@ class Model(nn.Module):
 
     Attributes:
         temperatures: target → the temperature its logits are divided by (1 until calibrated).
+        conformal: target → the thresholds of its confidence sets, where there were enough rows to calibrate them.
         alignment: what maps each modality into one space, where they were aligned in closed form (`sensorium.align`).
         history: what training left: one dictionary an epoch.
         facts: what training found out and the report repeats (splits, steps, seconds …), plain values.
@@ -93,6 +95,7 @@ class Model(nn.Module):
         self.alignment: LinearAlignment | None = None
         self.fusion_given = fusion is not None
         self.temperatures = {target.name: 1.0 for target in schema.targets}
+        self.conformal: dict[str, Conformal] = {}
         self.history: list[dict[str, Any]] = []
         self.facts: dict[str, Any] = {}
 
@@ -320,7 +323,8 @@ class Model(nn.Module):
             broken.setdefault(cell.row - 1, []).append(f"{cell.column}: {cell.reason}")
         unreadable = {place: tuple(broken[row]) for place, row in enumerate(chosen.tolist()) if row in broken}
         return make_answers(outputs, self.schema, samples.presence[chosen] & allowed, temperatures=self.temperatures,
-                            balance=self.recipe.training.balance, explain=explain, unreadable=unreadable)
+                            balance=self.recipe.training.balance, explain=explain, unreadable=unreadable,
+                            conformal=self.conformal)
 
     @property
     def aligned(self) -> bool:

@@ -190,6 +190,7 @@ class TrainingOptions(Section):
         singles: whether each step also scores one random modality of every row on its own.
         patience: epochs without a better validation loss before training stops; 0 = never.
         refit: train once more on training and validation rows for the chosen number of steps; auto: up to 20,000 rows.
+        alpha: the share of rows whose confidence set, or interval, may miss the truth.
         seed: of every draw.
         workers: processes that decode media; None: one per core, at most 8.
         memory_gb: decoded media kept in memory; None: a quarter of what is free.
@@ -208,6 +209,7 @@ class TrainingOptions(Section):
     singles: bool = True
     patience: int = Field(default=15, ge=0)
     refit: Literal["auto", "always", "never"] = "auto"
+    alpha: float = Field(default=0.1, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
     workers: int | None = Field(default=None, ge=0)
     memory_gb: float | None = Field(default=None, gt=0)

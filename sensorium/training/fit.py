@@ -19,11 +19,11 @@ from sensorium.data.schema import Schema
 from sensorium.errors import AlignmentError, ResumeError, TrainingError
 from sensorium.features import with_stored_features
 from sensorium.fusion.base import Fusion
-from sensorium.metrics.calibration import fit_temperature
 from sensorium.model import Model
 from sensorium.objectives import Objective
 from sensorium.recipe import Recipe
 from sensorium.training.align import closed_form
+from sensorium.training.calibration import calibrate
 from sensorium.training.console import Console, Quiet, Terminal
 from sensorium.training.contest import Trial, standing_lines, standings, trial_of
 from sensorium.training.distributed import Device
@@ -309,20 +309,6 @@ def _diverged(progress: Progress, *, validated: bool) -> TrainingError | None:
         return None
     return TrainingError(f"the training diverged: no epoch of {len(progress.history)} ended with a finite loss; "
                          f"{REMEDY}")
-
-
-def calibrate(model: Model, samples: Samples, rows: Rows) -> None:
-    """Fit each class target's temperature on rows that the model was not trained on."""
-    everything = frozenset(model.schema.names)
-    if len(rows) == 0:
-        return
-    outputs = model.outputs(samples, rows, [everything], complete=False)
-    for target in model.schema.targets:
-        if target.task == "classify":
-            raw = outputs[target.name][everything]
-            kept = np.isfinite(raw).all(axis=1) & samples.labels[target.name].mask[rows]
-            truth = samples.labels[target.name].values[rows][kept].astype(np.int64)
-            model.temperatures[target.name] = fit_temperature(raw[kept], truth)
 
 
 def _align(model: Model, samples: Samples, rows: Rows, console: Console) -> None:
