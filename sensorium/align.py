@@ -16,3 +16,10 @@ from sensorium.training.align import align_model
 
 align = singledispatch(cast(Callable[..., Any], align_streams))
 align.register(Model)(align_model)
+align.__doc__ = f"""{__doc__}
+sensorium.align(model, data=None, *, method="cca", n_components=None, ridge=0.01)
+
+    {align_model.__doc__}
+sensorium.align(streams, *, at=None, every=None, events=None, method="nearest", tolerance=None, window=None)
+
+    {align_streams.__doc__}"""

@@ -401,7 +401,7 @@ class Model(nn.Module):
 
     def embed(
         self, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Data | str | Path, *,
-        modalities: Collection[str] | None = None, root: str | Path = ".",
+        modalities: str | Collection[str] | None = None, root: str | Path = ".",
     ) -> npt.NDArray[np.float32]:
         """(row, width) unit-length embeddings of whatever is there; NaN for rows in which nothing is readable.
 
@@ -412,8 +412,12 @@ class Model(nn.Module):
         """
         if isinstance(rows, Mapping):
             self._refuse_strangers(rows)
-        samples = as_samples(rows, self.schema, root=root)
+        modalities = [modalities] if isinstance(modalities, str) else modalities
         self._columns(modalities)
+        if modalities is not None and not modalities:
+            raise RecipeError(f"modalities: expected some of {', '.join(self.schema.names)}, or None for all; found "
+                              f"none")
+        samples = as_samples(rows, self.schema, root=root)
         subset = frozenset(self.schema.names if modalities is None else modalities)
         return self.embeddings(samples, np.arange(len(samples)), [subset], complete=False)[subset]
 
@@ -437,7 +441,7 @@ def _aligners(schema: Schema, recipe: Recipe) -> Iterator[Aligner]:
     """The recipe's objectives besides those that predict."""
     options, width = recipe.objectives, recipe.model.width
     if options.contrast is not None:
-        yield Contrast(schema, width, options.contrast)
+        yield Contrast(schema, width, options.contrast, batch_size=recipe.training.batch_size)
     if options.correlate is not None:
         yield Correlate(schema, width, options.correlate, batch_size=recipe.training.batch_size)
 

@@ -256,7 +256,10 @@ class Recipe(Section):
             raise RecipeError(f"{name} is not YAML: {str(error).splitlines()[0]}") from error
         if loaded is not None and not isinstance(loaded, dict):
             raise RecipeError(f"{name}: expected sections data, model, training; found {str(loaded)[:40]!r}")
-        return cls.checked(loaded or {}, name=name)
+        loaded = loaded or {}
+        if isinstance(loaded.get("objectives"), dict):  # a name with nothing behind it means its defaults
+            loaded["objectives"] = {key: {} if own is None else own for key, own in loaded["objectives"].items()}
+        return cls.checked(loaded, name=name)
 
     @classmethod
     def read(cls, path: str | Path) -> Recipe:
@@ -285,7 +288,9 @@ class Recipe(Section):
 
     def to_yaml(self) -> str:
         """The recipe as YAML, every value written out."""
-        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+        plain = self.model_dump(mode="json")
+        plain["objectives"] = {name: own for name, own in plain["objectives"].items() if own is not None}
+        return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
     def changed(self, section: str, **values: Any) -> Recipe:
         """A copy with some values of one section replaced and checked again; None values are left as they are."""

@@ -32,6 +32,8 @@ def test_objectives_by_name_alone() -> None:
     assert recipe.objectives.names == ("contrast",)
     assert Recipe.from_yaml(recipe.to_yaml()) == recipe
     assert Recipe().objectives.names == ()
+    assert Recipe.from_yaml("objectives: {contrast: }").objectives.names == ("contrast",)
+    assert Recipe.from_yaml(Recipe().to_yaml()).objectives.names == ()
 
 
 def test_none_leaves_a_value_as_it_is() -> None:

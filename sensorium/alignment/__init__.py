@@ -22,6 +22,9 @@ _PUBLIC = {
 }
 
 
+__all__ = sorted(_PUBLIC)
+
+
 def __getattr__(name: str) -> Any:
     """Names are imported when first used (PEP 562): scikit-learn's base classes take a second."""
     if name not in _PUBLIC:

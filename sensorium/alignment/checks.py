@@ -14,13 +14,16 @@ from sensorium.errors import AlignmentError
 
 @contextmanager
 def as_alignment_errors() -> Iterator[None]:
-    """scikit-learn's ValueErrors about the form of an array, raised as AlignmentErrors with the same words."""
+    """scikit-learn's ValueErrors about the form of an array, raised as AlignmentErrors in one line: the fault and the
+    remedy, without the lines between them that show the array."""
     try:
         yield
     except AlignmentError:
         raise
     except ValueError as error:
-        raise AlignmentError(str(error)) from None
+        first, *others = str(error).splitlines()
+        remedy = [line for line in others if line.startswith("Reshape your data")]
+        raise AlignmentError(". ".join([first.removesuffix("array=").rstrip(" :"), *remedy])) from None
 
 
 def view_of(values: Any, name: str, *, least_rows: int = 1, one_column: bool = False) -> Array:

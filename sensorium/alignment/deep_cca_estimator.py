@@ -167,6 +167,9 @@ class DeepCCA(BaseEstimator):  # type: ignore[misc]
         return float(paired_correlations([self._variates(place, view) for place, view in enumerate(views)]).sum())
 
     def _variates(self, place: int, view: View) -> Floats:
+        if not len(view):
+            raise AlignmentError(f"view {place} has no rows")
+        check_finite([view], first=place)
         outputs = outputs_of(self.encoders_[place], view, torch.device(self.device))
         return np.asarray((outputs - self.means_[place]) @ self.weights_[place])
 
@@ -193,18 +196,29 @@ class DeepCCA(BaseEstimator):  # type: ignore[misc]
 
     def _loss(self) -> CorrelationLoss:
         if self.loss not in LOSSES:
-            raise unknown_name("loss of deep CCA", self.loss, list(LOSSES))
+            raise AlignmentError(str(unknown_name("loss of deep CCA", self.loss, list(LOSSES))))
         if self.loss == "eckart_young":
             return eckart_young_of_halves
         return partial(cca_loss, ridge=self.ridge, squared=self.loss == "cca_squared")
 
     def _check(self, views: list[View]) -> None:
         for name in ("n_components", "epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise AlignmentError(f"deep CCA: expected {name} >= 1, found {getattr(self, name)!r}")
+            number = getattr(self, name)
+            if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 1:
+                raise AlignmentError(f"deep CCA: expected {name} to be a whole number of at least 1, found {number!r}")
+        self._loss()
+        for place, view in enumerate(views):
+            flat = view if isinstance(view, torch.Tensor) else torch.as_tensor(np.asarray(view))
+            if bool((flat == flat[:1]).all()):
+                raise AlignmentError(f"view {place} of shape {tuple(view.shape)} is constant: nothing correlates with "
+                                     f"it")
         if len(views[0]) <= self.n_components:
             raise AlignmentError(f"deep CCA: n_components={self.n_components} of {len(views[0])} rows, expected fewer "
                                  "components than rows")
+        dims = max([self.n_components] if self.encoders is None else [1])
+        if self.loss != "eckart_young" and min(self.batch_size, len(views[0])) <= dims:
+            raise AlignmentError(f"deep CCA: batches of {min(self.batch_size, len(views[0]))} rows cannot correlate "
+                                 f"{dims} components: take a larger batch_size, or loss='eckart_young'")
         if self.encoders is not None:
             if len(self.encoders) != len(views):
                 raise AlignmentError(f"deep CCA of {len(views)} views: found {len(self.encoders)} encoders")

@@ -35,9 +35,9 @@ def views_of(X: View | Sequence[View], Y: View | None) -> list[View]:
     return views
 
 
-def check_finite(views: Sequence[View]) -> None:
-    """Raise an AlignmentError where a view has NaN or infinite numbers."""
-    for place, view in enumerate(views):
+def check_finite(views: Sequence[View], *, first: int = 0) -> None:
+    """Raise an AlignmentError where a view has NaN or infinite numbers; `first` is the number of the first one."""
+    for place, view in enumerate(views, start=first):
         finite = torch.isfinite(view).all() if isinstance(view, Tensor) else np.isfinite(view).all()
         if not bool(finite):
             raise AlignmentError(f"view {place} of shape {tuple(view.shape)} holds NaN or infinite numbers")

@@ -191,8 +191,14 @@ class GeneralizedCCA(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self._take(whiten_parts(self._parts, names, self._widths, ridges, solve=self._weights))
 
     def _blocks(self, views: Sequence[Any], *, reset: bool, least_rows: int = 2) -> Blocks:
+        if not isinstance(views, list | tuple):
+            raise AlignmentError(f"give the views as a list, fit([X, Y, Z]), found one {type(views).__name__}")
         if len(views) < 2:
             raise AlignmentError(f"expected a list of 2 views or more, found {len(views)}")
+        absent = [i for i, view in enumerate(views) if view is None]
+        if absent:
+            raise AlignmentError(f"view {absent[0]} is None: rows are fitted and scored where all views are there; "
+                                 f"only transform and predict take absent ones")
         names = [_name(i) for i in range(len(views))]
         arrays = [view_of(view, name, least_rows=least_rows) for view, name in zip(views, names)]
         refuse_unpaired(arrays, names)

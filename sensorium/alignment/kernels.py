@@ -79,7 +79,7 @@ def kernels_of(kernel: Any, gamma: Any, degree: float, coef0: float, views: Sequ
     for name, value, view, called in zip(names_of, gammas, views, names):
         if not callable(name) and name not in KERNELS:
             raise AlignmentError(str(unknown_name("kernel", str(name), list(KERNELS))) + " Or pass a callable.")
-        if value == "scale":
+        if isinstance(value, str) and value == "scale":
             value = _scale(view, called) if name in ("rbf", "poly") else 1.0
         if not isinstance(value, int | float | np.integer | np.floating) or not 0 < value < np.inf:
             raise AlignmentError(f"expected gamma to be a number above 0 or 'scale', found {value!r}")

@@ -30,8 +30,11 @@ class LinearAlignment(nn.Module):
         widths: modality → its number of features; two modalities or more.
         width: of the shared space.
 
+    Attributes:
+        fitted: whether the projections have met features: by `initialise`, or in training.
+
     Raises:
-        AlignmentError: fewer than two modalities, or a width below 1.
+        AlignmentError: fewer than two modalities, or a width that is no whole number of at least 1.
 
     Example:
         >>> alignment = LinearAlignment({"text": 3, "image": 5}, width=2)
@@ -40,14 +43,17 @@ class LinearAlignment(nn.Module):
         ((4, 2), True)
     """
 
+    fitted: Tensor
+
     def __init__(self, widths: Mapping[str, int], width: int) -> None:
         super().__init__()
         if len(widths) < 2:
             raise AlignmentError(f"an alignment needs two modalities or more, found {list(widths)}")
         for name, number in {**widths, "the shared space": width}.items():
-            if number < 1:
+            if not isinstance(number, int | np.integer) or number < 1:
                 raise AlignmentError(f"expected a width of at least 1, found {number} for {name!r}")
         self.widths, self.width = dict(widths), width
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
         self.projections = nn.ModuleList([nn.Linear(own, width) for own in widths.values()])  # names may hold dots
 
     @property
@@ -118,6 +124,7 @@ class LinearAlignment(nn.Module):
         arrays = [_numbers(name, values) for name, values in self._all(views).items()]
         correlations, weights, means = _closed_form(arrays, self.width, ridge)
         loudness = correlations**power
+        self.fitted.fill_(True)
         for layer, own, mean in zip(self.layers(), weights, means, strict=True):
             scaled = own * loudness
             layer.weight.copy_(torch.from_numpy(np.ascontiguousarray(scaled.T)))

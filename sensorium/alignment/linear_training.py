@@ -49,8 +49,13 @@ class AlignmentPlan:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise AlignmentError(f"training an alignment: expected {name} >= 1, found {getattr(self, name)!r}")
+            number = getattr(self, name)
+            if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 1:
+                raise AlignmentError(f"training an alignment: expected {name} to be a whole number of at least 1, "
+                                     f"found {number!r}")
+        if not 0.0 <= self.learning_rate < float("inf") or not 0.0 <= self.weight_decay < float("inf"):
+            raise AlignmentError(f"training an alignment: expected learning_rate and weight_decay of at least 0, "
+                                 f"found {self.learning_rate!r} and {self.weight_decay!r}")
         for share in self.hide.values() if isinstance(self.hide, Mapping) else [self.hide]:
             if not 0.0 <= share < 1.0:
                 raise AlignmentError(f"training an alignment: expected hide in 0 … below 1, found {share!r}")
@@ -81,7 +86,7 @@ def train_alignment(
     alignment: LinearAlignment, views: Mapping[str, Any], *, objective: Objective = "contrast",
     keys: npt.NDArray[np.integer] | None = None, plan: AlignmentPlan | None = None,
 ) -> list[float]:
-    """Train the projections in place, from whatever they are: `initialise` them first, or leave them random.
+    """Train the projections in place: from the closed form where `initialise` came first, else from random ones.
 
     "contrast" is InfoNCE of the unit-length embeddings, averaged over pairs of modalities, with a learned temperature.
     "correlate" is minus the total canonical correlation of the projections, which are at last turned into canonical
@@ -116,13 +121,25 @@ def train_alignment(
     device = alignment.layers()[0].weight.device
     features = _features(alignment, views, device)
     count = len(next(iter(features.values())).values)
+    if objective == "contrast" and min(plan.batch_size, count) < 2:
+        raise AlignmentError(f"contrast needs at least 2 rows a step, found {count} rows and batch_size="
+                             f"{plan.batch_size}")
     places = None if keys is None else _keys(keys, count).to(device)
     temperature = Temperature(plan.temperature).to(device)
-    _absorb(alignment, features)
+    fitted = bool(alignment.fitted)
+    if fitted:
+        _absorb(alignment, features)  # else they are random, and random they are for standardised features
     try:
         losses = _epochs(alignment, features, objective, places, temperature, plan)
-    finally:
+    except AlignmentError:  # refused: as it was
+        if fitted:
+            _release(alignment, features)
+        raise
+    except BaseException:  # interrupted: as far as it got
         _release(alignment, features)
+        raise
+    _release(alignment, features)
+    alignment.fitted.fill_(True)
     if objective == "correlate":
         _into_variates(alignment, features)
     return losses
@@ -130,6 +147,9 @@ def train_alignment(
 
 def _keys(keys: npt.NDArray[np.integer], count: int) -> Tensor:
     """(row, key) int64."""
+    if np.asarray(keys).dtype.kind not in "iu":
+        raise AlignmentError(f"keys must be whole numbers, found {np.asarray(keys).dtype}: number them, "
+                             f"np.unique(keys, return_inverse=True)[1]")
     if len(keys) != count:
         raise AlignmentError(f"the modalities have {count} rows, but keys for {len(keys)} were given")
     return torch.from_numpy(np.asarray(keys).reshape(count, -1).astype(np.int64))

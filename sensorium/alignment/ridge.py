@@ -65,6 +65,9 @@ def choose_ridges(
         AlignmentError: a fold has fewer than 2 rows.
     """
     least = min(part.count for part in folds)
+    if len(folds) < 2:
+        raise AlignmentError("ridge='cv' was set after the first rows were taken in, so no folds were kept: set it "
+                             "before")
     if least < 2:
         raise AlignmentError(f"ridge='cv' over {len(folds)} folds needs at least {2 * len(folds)} rows, found "
                              f"{sum(part.count for part in folds)}: give a number, or a smaller cv")

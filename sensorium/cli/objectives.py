@@ -43,6 +43,9 @@ def objectives_of(
             if name not in chosen:
                 raise RecipeError(f"--weight {name}: name the objective too, --objective {name}")
             chosen[name]["weight"] = weights.pop(name)
+    for name in weights:
+        if name not in targets:
+            raise RecipeError(f"--weight {name}: {unknown_name('target or objective', name, [*targets, *chosen])}")
     return chosen
 
 

@@ -81,5 +81,9 @@ def _examples(model: Model, asked: Shots, allow_outside: bool) -> tuple[Samples,
     if source is None or not Path(source).exists():
         raise DataError(f"the training table {str(source)!r} is not here: name a table of examples, --examples TABLE")
     outside = allow_outside or model.recipe.data.allow_outside
-    labels = column_labels(read_table(source, allow_outside=outside), asked.few)
+    table = read_table(source, allow_outside=outside)
+    if asked.few not in table.frame.columns and asked.examples is None:
+        raise DataError(f"--few-shot {asked.few}: the training table {str(source)!r} has no such column: name a table "
+                        f"of examples that has it, --examples TABLE")
+    labels = column_labels(table, asked.few)
     return with_stored_features(model, as_samples(source, model.schema, allow_outside=outside)), labels

@@ -41,7 +41,7 @@ class Embedder(Protocol):
 
     def embed(
         self, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Data | str | Path, *,
-        modalities: Collection[str] | None = None, root: str | Path = ".",
+        modalities: str | Collection[str] | None = None, root: str | Path = ".",
     ) -> Vectors:
         """(row, width) unit-length embeddings of a user's rows; NaN where nothing is readable."""
 

@@ -183,6 +183,10 @@ def evaluate(
             evaluation.retrieval.extend(retrieval(model, samples, chosen, seed=seed))
         except AlignmentError as error:  # no row has two modalities
             evaluation.notes.append(f"retrieval could not be scored: {error}")
+    if not targets and not evaluation.retrieval:
+        absent = [name for place, name in enumerate(names) if not samples.presence[chosen, place].any()]
+        why = f"{', '.join(absent)} is absent in all of them" if absent else "no row has two modalities"
+        raise DataError(f"nothing to score in {len(chosen)} rows: {why}, so that nothing can find anything")
     if not isinstance(data, Samples) and rows is None:
         evaluation.notes[:0] = training_note(model, data)
     if baselines and targets:
@@ -343,7 +347,8 @@ def _notes(model: Model, samples: Samples, targets: Sequence[Target]) -> list[st
                          f"wrong")
     nothing = int((~samples.presence.any(axis=1)).sum())
     if nothing:
-        notes.append(f"{nothing} rows have nothing readable: they are answered by the training distribution")
+        answered = "they are answered by the training distribution" if model.schema.targets else "they are left out"
+        notes.append(f"rows with nothing readable: {nothing}; {answered}")
     if samples.unreadable:
         notes.append(f"{len(samples.unreadable)} cells cannot be read and count as missing")
     return notes

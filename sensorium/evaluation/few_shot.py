@@ -66,18 +66,21 @@ class FewShot:
     Args:
         scores: in the order of their shots.
         majority: the accuracy of always answering the test rows' most frequent class.
-        chance: the accuracy of answers drawn evenly among the classes.
+        majority_balanced: its balanced accuracy: 1 / the classes of the test rows.
+        chance: the accuracy of answers drawn evenly among the training classes.
         notes: rows left out, classes with few examples, numbers of shots that no class has.
     """
 
     scores: list[FewShotScore]
     majority: float
+    majority_balanced: float
     chance: float
     notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"scores": [score.to_json() for score in self.scores], "majority": self.majority, "chance": self.chance,
+        return {"scores": [score.to_json() for score in self.scores], "majority": self.majority,
+                "majority_balanced": self.majority_balanced, "chance": self.chance,
                 "notes": self.notes}
 
 
@@ -128,18 +131,20 @@ def few_shot(
                         f"{f': all are {classes[0]!r}' if classes else ''}")
     if not len(test):
         raise DataError("few-shot needs test rows with a class and an embedding, found none")
-    numbers = {name: number for number, name in enumerate(classes)}
+    strangers = sorted(set(test_names) - set(classes))
+    numbers = {name: number for number, name in enumerate([*classes, *strangers])}
     truth = np.array([numbers[name] for name in names])
-    test_truth = np.array([numbers.get(name, -1) for name in test_names])
-    if (test_truth < 0).any():
-        notes.append(f"{int((test_truth < 0).sum()):,} test rows are of a class without a training example and count "
-                     f"as wrong")
+    test_truth = np.array([numbers[name] for name in test_names])
+    unknown = int((test_truth >= len(classes)).sum())
+    if unknown:
+        notes.append(f"{unknown:,} test rows are of a class without a training example and count as wrong")
     places = [_places(truth, len(classes), seed, draw) for draw in range(seeds)]
     usable = _usable(sorted(set(shots)), np.bincount(truth, minlength=len(classes)), classes, notes)
     with threadpool_limits(1):  # small fits gain nothing from threads, which wait for each other where cores are busy
         scores = [_score(number, places, (train, truth), (test, test_truth), classes) for number in usable]
-    common = np.bincount(test_truth[test_truth >= 0], minlength=len(classes))
-    return FewShot(scores, float(common.max() / len(test)), 1 / len(classes), notes)
+    common = np.bincount(test_truth)
+    chance = (len(test) - unknown) / len(test) / len(classes)
+    return FewShot(scores, float(common.max() / len(test)), 1 / int((common > 0).sum()), chance, notes)
 
 
 def few_shot_scores(
@@ -181,7 +186,7 @@ def few_shot_lines(found: FewShot) -> list[str]:
                                               one.probe["balanced_accuracy"])]
         table.append([f"{one.shots:,}", f"{one.train_rows:,}", *shown])
     majority = f"{found.majority:.3f}"
-    table.append(["the most frequent class", "", majority, majority, f"{found.chance:.3f}"])
+    table.append(["the most frequent class", "", majority, majority, f"{found.majority_balanced:.3f}"])
     return aligned(table) + found.notes
 
 
@@ -200,6 +205,8 @@ def _score(
         penalties.append(penalty)
         results["probe"].append(probabilities)
         results["centroid"].append(nearest_mean(examples, truth, test[0], len(classes)))
+    more = max(0, int(test[1].max()) + 1 - len(classes))  # classes of test rows alone: never answered, each its own
+    results = {way: [np.pad(one, ((0, 0), (0, more))) for one in found] for way, found in results.items()}
     values = {way: {name: np.array([float(np.asarray(metric(test[1], one))) for one in found])
                     for name, metric in METRICS.items()} for way, found in results.items()}
     means = {way: {name: _mean(one) for name, one in of.items()} for way, of in values.items()}

@@ -36,13 +36,17 @@ class Contrast(Aligner):
         schema: its modalities, and its targets for the classes.
         width: of the fused vector.
         options: see `sensorium.recipe.ContrastOptions`.
+        batch_size: rows of a step.
 
     Raises:
-        RecipeError: one modality only, or an unknown anchor.
+        RecipeError: one modality only, batches of one row, or an unknown anchor.
     """
 
-    def __init__(self, schema: Schema, width: int, options: ContrastOptions) -> None:
+    def __init__(self, schema: Schema, width: int, options: ContrastOptions, *, batch_size: int) -> None:
         super().__init__("contrast", options.weight)
+        if batch_size < 2:
+            raise RecipeError(f"objective contrast: batches of {batch_size} row have nothing to tell it from; raise "
+                              f"--batch-size (the more rows, the more it learns)")
         if len(schema.names) < 2:
             raise RecipeError(f"objective contrast: two modalities at least are contrasted, here is only "
                               f"{schema.names[0]}")

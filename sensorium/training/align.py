@@ -21,6 +21,7 @@ METHODS = ("cca",)
 COMPONENTS = 64
 RIDGE = 1e-2
 POWER = 1.0
+FEWEST = 8
 RANK = 1e-5  # the vectors are float32
 
 
@@ -52,6 +53,8 @@ def align_model(
 
     Example: sensorium.align(model, method="cca").embed({"note": "a red circle"})
     """
+    if isinstance(ridge, bool) or not isinstance(ridge, int | float) or not 0 <= ridge < float("inf"):
+        raise AlignmentError(f"ridge: expected a number of at least 0, relative to the mean variance; found {ridge!r}")
     if method not in METHODS:
         raise unknown_name("method of alignment", method, list(METHODS))
     if data is None:
@@ -80,17 +83,16 @@ def closed_form(
     if n_components is not None and not 1 <= n_components <= width:
         raise AlignmentError(f"n_components: {n_components} components of vectors of width {width}: expected 1 to "
                              f"{width}")
-    least = 1 if n_components is None else n_components
-    if len(complete) <= least:
-        raise AlignmentError(f"only {len(complete)} rows have all of {', '.join(names)}: more than {least} are needed "
-                             f"to align {least} components")
+    least = FEWEST if n_components is None else max(FEWEST, n_components + 1)
+    if len(complete) < least:
+        raise AlignmentError(f"only {len(complete)} rows have all of {', '.join(names)}: at least {least} are needed")
 
     def read(view: View) -> Iterator[tuple[str, Tensor, Tensor]]:
         yield from model.alone(view, view.presence)
 
     views = model.gathered(samples, complete, read, dict.fromkeys(names, width))
     ranks = [int(np.linalg.matrix_rank(view - view.mean(axis=0), rtol=RANK)) for view in views.values()]
-    components = min(COMPONENTS, *ranks) if n_components is None else n_components
+    components = min(COMPONENTS, len(complete) // FEWEST * 2, *ranks) if n_components is None else n_components
     alignment = LinearAlignment(dict.fromkeys(names, width), max(1, components)).to(model.device)
     alignment.initialise(views, ridge=[ridge * float(views[name].var(axis=0).mean()) for name in names], power=POWER)
     return alignment

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sensorium.data.read import Data, read
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Schema
-from sensorium.errors import AlignmentError, ResumeError, TrainingError
+from sensorium.errors import AlignmentError, RecipeError, ResumeError, TrainingError
 from sensorium.features import with_stored_features
 from sensorium.fusion.base import Fusion
 from sensorium.model import Model
@@ -89,8 +89,13 @@ def fit(
     made = (fusion, tuple(objectives))
     refits = recipe.training.refit == "always" or (
         recipe.training.refit == "auto" and len(prepared.splits.train) <= REFIT_ROWS)
-    prepared, model, chosen, plan, told = _contest(prepared, recipe, made, device, console, checkpoints,
-                                                   refits=refits, started=started)
+    try:
+        prepared, model, chosen, plan, told = _contest(prepared, recipe, made, device, console, checkpoints,
+                                                       refits=refits, started=started)
+    except RecipeError:  # refused before the first step: there is nothing to resume
+        if checkpoints is not None and not resume and device.is_main:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        raise
     splits = prepared.splits
     turned = turn_down(model, prepared.samples, splits.validation) if model.schema.targets else {}
     for name, volume in turned.items():

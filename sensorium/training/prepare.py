@@ -77,6 +77,10 @@ def prepare(
                   calibration=splits.calibration[readable[splits.calibration]], test=splits.test, note=splits.note)
     if len(kept.train) == 0:
         raise DataError("no training row has anything readable in it")
+    alone = int((samples.presence[kept.train].sum(axis=1) < 2).sum())
+    if recipe.objectives.names and not schema.targets and alone == len(kept.train):
+        raise DataError(f"nothing to learn: not one of {alone} training rows has two modalities, and without a target "
+                        f"objective {' and '.join(recipe.objectives.names)} learns from such rows only")
     prepared = Prepared(samples, kept, np.flatnonzero(~labelled & readable), int((labelled & ~readable).sum()))
     _say_data(prepared, console, aligned=bool(recipe.objectives.names))
     return prepared

@@ -13,7 +13,7 @@ from torch import nn
 
 from sensorium.alignment import CCA, DeepCCA, GeneralizedCCA
 from sensorium.alignment.deep_cca_training import outputs_of, paired_correlations, rate
-from sensorium.errors import AlignmentError, RecipeError
+from sensorium.errors import AlignmentError
 
 QUICK = {"hidden": (64, 64), "epochs": 12, "batch_size": 250, "learning_rate": 1e-2}
 
@@ -209,9 +209,9 @@ def test_refusals_name_what_is_wrong() -> None:
         DeepCCA(2).transform(a, b)
     with pytest.raises(AlignmentError, match="n_components=100 of 100 rows"):
         DeepCCA(100).fit(a, b)
-    with pytest.raises(AlignmentError, match="batch of 10 rows in 20 dimensions.*eckart_young"):
+    with pytest.raises(AlignmentError, match="batches of 10 rows cannot correlate 20 components.*eckart_young"):
         DeepCCA(20, batch_size=10, epochs=1).fit(a, b)
-    with pytest.raises(AlignmentError, match="epochs >= 1, found 0"):
+    with pytest.raises(AlignmentError, match="expected epochs to be a whole number of at least 1, found 0"):
         DeepCCA(2, epochs=0).fit(a, b)
     with pytest.raises(AlignmentError, match=r"view 0 has shape \(100, 6, 1\).*give encoders="):
         DeepCCA(2).fit(a[:, :, None], b)
@@ -221,7 +221,11 @@ def test_refusals_name_what_is_wrong() -> None:
         DeepCCA(3, encoders=[nn.Linear(6, 2), nn.Linear(6, 4)], epochs=1).fit(a, b)
     with pytest.raises(AlignmentError, match="nothing to train"):
         DeepCCA(2, encoders=[nn.Flatten(), nn.Flatten()]).fit(a, b)
-    with pytest.raises(RecipeError, match=r"unknown loss of deep CCA 'ca'.*Did you mean 'cca'"):
+    with pytest.raises(AlignmentError, match="view 1 of shape .* is constant"):
+        DeepCCA(2).fit(a, np.ones_like(b))
+    with pytest.raises(AlignmentError, match="expected epochs to be a whole number"):
+        DeepCCA(2, epochs=1.5).fit(a, b)  # type: ignore[arg-type]
+    with pytest.raises(AlignmentError, match=r"unknown loss of deep CCA 'ca'.*Did you mean 'cca'"):
         DeepCCA(2, loss="ca").fit(a, b)
 
 
@@ -232,5 +236,12 @@ def test_transform_refuses_other_views() -> None:
         deep.transform(a, b[:, :5])
     with pytest.raises(AlignmentError, match=r"view 0: expected \(row, 6\), found shape \(100, 5\)"):
         deep.transform(a[:, :5])
+    holed = a.copy()
+    holed[3, 1] = np.nan
+    for read in (lambda: deep.score(holed, b), lambda: deep.transform(holed)):
+        with pytest.raises(AlignmentError, match=r"view 0 of shape \(100, 6\) holds NaN"):
+            read()
+    with pytest.raises(AlignmentError, match="view 0 has no rows"):
+        deep.transform(a[:0])
     with pytest.raises(AlignmentError, match="fitted on 2 views, found 3"):
         deep.transform([a, b, a])

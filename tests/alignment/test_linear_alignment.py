@@ -175,6 +175,18 @@ def test_no_epoch_s_worth_of_steps_leaves_the_projections_as_they_were() -> None
     torch.testing.assert_close(alignment.embed(_tensors(views)), before)
 
 
+@pytest.mark.parametrize(("factor", "shift"), [(1.0, 0.0), (50.0, 128.0), (1.0, 100.0), (1e3, 0.0)])
+def test_random_projections_learn_in_whatever_units(factor: float, shift: float) -> None:
+    names = ["text", "clip.image"]
+    views = _views(300, names, noise=0.1)
+    views["text"] = views["text"] * factor + shift
+    torch.manual_seed(0)
+    alignment = _alignment(names)
+    plan = AlignmentPlan(epochs=40, batch_size=50, learning_rate=3e-3, hide=0.0)
+    losses = train_alignment(alignment, views, plan=plan)
+    assert losses[-1] < 0.6 * losses[0]
+
+
 def test_equal_seeds_give_equal_results_and_no_global_generator_moves() -> None:
     names = ["text", "clip.image"]
     views = _views(60, names)
@@ -290,6 +302,12 @@ def test_what_cannot_be_trained_is_refused_with_its_numbers() -> None:
         train_alignment(alignment, {**views, "clip.image": views["clip.image"][1:]})
     with pytest.raises(AlignmentError, match="a share for each of text, clip.image, found text"):
         train_alignment(alignment, views, plan=AlignmentPlan(hide={"text": 0.1}))
-    for wrong in ({"epochs": 0}, {"batch_size": 0}, {"hide": 1.0}, {"hide": {"text": 1.0}}):
+    with pytest.raises(AlignmentError, match="keys must be whole numbers, found float64"):
+        train_alignment(alignment, views, keys=np.arange(30) / 30)
+    with pytest.raises(AlignmentError, match="contrast needs at least 2 rows a step, found 30 rows and batch_size=1"):
+        train_alignment(alignment, views, plan=AlignmentPlan(batch_size=1))
+    wrongs = ({"epochs": 1.5}, {"learning_rate": -1.0}, {"learning_rate": float("nan")}, {"epochs": 0},
+              {"batch_size": 0}, {"hide": 1.0}, {"hide": {"text": 1.0}})
+    for wrong in wrongs:
         with pytest.raises(AlignmentError, match=f"expected {next(iter(wrong))}"):
             replace(plan, **wrong)

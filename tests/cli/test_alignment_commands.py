@@ -89,5 +89,7 @@ def test_objectives_of_options() -> None:
                            (["contrast=1"], "expected a name, or")):
         with pytest.raises(RecipeError, match=message):
             objectives_of(Recipe(), words, {}, targets=())
+    with pytest.raises(RecipeError, match="--weight contrst: unknown target or objective.*Did you mean 'contrast'"):
+        objectives_of(Recipe(), ["contrast"], {"contrst": 1.0}, targets=())
     with pytest.raises(RecipeError, match="--weight contrast: name the objective too"):
         objectives_of(Recipe(), None, {"contrast": 1.0}, targets=())

@@ -230,3 +230,21 @@ def test_what_cannot_be_probed_is_said() -> None:
     train[3, 0] = np.inf
     with pytest.raises(AlignmentError, match="training rows: the embedding of row 3 is not finite"):
         few_shot(train, labels, train, labels)
+
+
+def test_classes_of_the_test_rows_alone_count_each_for_itself() -> None:
+    """Two classes are taught, four are tested: each of the strangers is missed on its own."""
+    train, labels = _blobs(160)
+    test, truth = _blobs(200, seed=1)
+    names = sorted({str(label) for label in labels})
+    taught = np.array([str(label) in names[:2] for label in labels])
+    found = few_shot(train[taught], [label for label, own in zip(labels, taught, strict=True) if own], test, truth,
+                     shots=[4], seeds=2)
+    counts = {name: sum(str(one) == name for one in truth) for name in names}
+    assert found.majority == max(counts.values()) / len(truth)
+    assert found.majority_balanced == 1 / len(names)
+    known = sum(counts[name] for name in names[:2])
+    best = known / len(truth)
+    assert found.scores[0].probe["accuracy"].value <= best
+    assert found.scores[0].probe["balanced_accuracy"].value <= 2 / len(names) + 1e-9
+    assert found.chance == best / 2

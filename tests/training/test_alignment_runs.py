@@ -46,6 +46,10 @@ def test_embeddings_have_unit_length_and_are_read_from_what_is_there(contrasted:
     assert vectors.shape == (2, model.embedding_width)
     assert abs(np.linalg.norm(vectors[0]) - 1) < 1e-5
     assert np.isnan(vectors[1]).all()
+    alone = model.embed({"words": "red on the left and blue on the right"}, modalities="words")
+    np.testing.assert_array_equal(alone, vectors[:1])
+    with pytest.raises(RecipeError, match="modalities: expected some of"):
+        model.embed({"words": "red"}, modalities=[])
     with pytest.raises(RecipeError, match="unknown modality 'word'.*Did you mean 'words'"):
         model.embed({"words": "red"}, modalities=["word"])
     with pytest.raises(DataError, match="predicts nothing"):
@@ -77,10 +81,12 @@ def test_the_closed_form_aligns_a_trained_model(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.embed(test), Model.load(tmp_path / "run").embed(test))
     with pytest.raises(RecipeError, match="unknown method of alignment 'ccc'"):
         sm.align(model, method="ccc")
+    with pytest.raises(AlignmentError, match="ridge: expected a number of at least 0.*found -1"):
+        sm.align(model, ridge=-1)
     with pytest.raises(AlignmentError, match="40 components of vectors of width 32"):
         sm.align(model, n_components=40)
     assert 6 < sm.align(model, test).embedding_width <= 32
-    with pytest.raises(AlignmentError, match=r"only 5 rows have all of picture, words: more than 6"):
+    with pytest.raises(AlignmentError, match=r"only 5 rows have all of picture, words: at least 8"):
         closed_form(model, sm.evaluate(model, test).samples, np.arange(5), n_components=6)
 
 
@@ -108,6 +114,27 @@ def test_beside_labels_with_gaps(tmp_path: Path) -> None:
         there = samples.presence[:, [model.schema.names.index(name) for name in subset]].all(axis=1)
         assert (np.isnan(found[subset]).any(axis=1) == ~there).all()
         np.testing.assert_allclose(np.linalg.norm(found[subset][there], axis=1), 1, atol=1e-5)
+
+
+def test_what_teaches_nothing_is_refused(tmp_path: Path) -> None:
+    lines = write_pairs(tmp_path, rows=40).read_text().splitlines()
+    cells = [line.split(",") for line in lines[1:]]
+    alone = [f"{own[0]},,x" if row % 2 else f",{own[1]},x" for row, own in enumerate(cells)]
+    (tmp_path / "alone.csv").write_text("\n".join([lines[0], *alone]))
+    recipe = QUICK.changed("objectives", contrast={})
+    with pytest.raises(DataError, match="nothing to learn: not one of 32 training rows has two modalities"):
+        sm.fit(sm.read(tmp_path / "alone.csv", ignore=["first"]), recipe, progress=False)
+    with pytest.raises(RecipeError, match="batches of 1 row have nothing to tell it from"):
+        sm.fit(sm.read(tmp_path / "table.csv", ignore=["first"]), recipe.changed("training", batch_size=1),
+               progress=False, out=tmp_path / "run")
+    assert not (tmp_path / "run.training").exists()
+
+
+def test_a_table_in_which_nothing_can_be_found_is_refused(contrasted: tuple[Model, Path], tmp_path: Path) -> None:
+    lines = write_pairs(tmp_path, rows=10).read_text().splitlines()
+    (tmp_path / "words.csv").write_text("\n".join(["words", *(line.split(",")[1] for line in lines[1:])]))
+    with pytest.raises(DataError, match="nothing to score in 10 rows: picture is absent in all of them"):
+        sm.evaluate(contrasted[0], tmp_path / "words.csv")
 
 
 def test_without_a_target_or_an_objective_there_is_nothing_to_learn(tmp_path: Path) -> None:
