@@ -70,7 +70,7 @@ class KeepBest(pl.Callback):
 
 
 def main() -> None:
-    """Train, keep the best epoch, write the variates, say which epoch it was."""
+    """Train, keep the best epoch, write the variates, say which epoch it was and how many CPU seconds training took."""
     folder, seed, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     warnings.filterwarnings("ignore")
     views = {name: [np.load(folder / f"{name}_{side}.npy") for side in "xy"] for name in ("train", "dev", "test")}
@@ -84,14 +84,16 @@ def main() -> None:
     loader = DataLoader(MultiviewDataset(views["train"]), batch_size=BATCH, shuffle=True, drop_last=True)
     trainer = pl.Trainer(max_epochs=-1, accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[keep],
                          enable_checkpointing=False, enable_model_summary=False)
+    started = time.process_time()
     trainer.fit(model, loader)
+    cpu = time.process_time() - started
     model.load_state_dict(keep.weights)
     model.eval()
     closed = CCA(COMPONENTS).fit(outputs(model, views["train"]))
     for name in ("dev", "test"):
         for side, variates in zip("xy", closed.transform(outputs(model, views[name]))):
             np.save(folder / f"{name}_{side}_variates.npy", variates)
-    print(f"epoch {keep.best} of {keep.epoch}")
+    print(f"epoch {keep.best} of {keep.epoch}, {cpu:.1f}")
 
 
 if __name__ == "__main__":
