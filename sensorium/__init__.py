@@ -17,7 +17,7 @@ _PUBLIC = {
     "Recipe": "sensorium.recipe",
     "SensoriumError": "sensorium.errors",
     "Stream": "sensorium.data.streams.stream",
-    "align": "sensorium.align",
+    "align": "sensorium.aligning",
     "estimate_offset": "sensorium.data.streams.clocks",
     "evaluate": "sensorium.evaluation.evaluate",
     "fit": "sensorium.training.fit",
@@ -27,7 +27,7 @@ _PUBLIC = {
 }
 
 if TYPE_CHECKING:
-    from sensorium.align import align
+    from sensorium.aligning import align
     from sensorium.data.read import Data, read
     from sensorium.data.streams.align import Aligned
     from sensorium.data.streams.aligned_table import write_table

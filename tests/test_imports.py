@@ -32,3 +32,11 @@ def test_every_public_name_is_there() -> None:
     for name in sensorium.__all__:
         assert getattr(sensorium, name) is not None
     assert "fit" in dir(sensorium)
+
+
+def test_no_module_takes_a_public_name() -> None:
+    """`import sensorium.x` would put the module in the place of the function x."""
+    import sensorium
+
+    modules = {path.stem for path in Path(sensorium.__file__).parent.iterdir()}
+    assert not modules & set(sensorium.__all__)
