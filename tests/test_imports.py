@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import sensorium
 
@@ -36,7 +37,5 @@ def test_every_public_name_is_there() -> None:
 
 def test_no_module_takes_a_public_name() -> None:
     """`import sensorium.x` would put the module in the place of the function x."""
-    import sensorium
-
     modules = {path.stem for path in Path(sensorium.__file__).parent.iterdir()}
     assert not modules & set(sensorium.__all__)
