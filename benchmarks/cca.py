@@ -1,10 +1,11 @@
 """CCA beside scikit-learn, cca-zoo and mvlearn: seconds, correlations, memory.
 
-Every fit runs in a process of its own, all with the same number of BLAS threads and at most 20 GB of address space; the
-seconds are the median of some fits after one that is not counted, the correlations those of the variates on the same
-rows. Peers other than scikit-learn are looked for in environments of their own, given by --peers. The last part fits a
-million rows of 512 + 512 float32 columns from a memory map (4 GB, in a temporary folder) beside the float64 matrix
-products that any one-pass solution needs.
+Every fit runs in a process of its own, all with the same number of BLAS threads and at most 20 GB of address space. The
+seconds are the median of some fits after one that is not counted; of fits under a second, the least median of three
+such processes, taken in turns. Correlations are those of the variates on the same rows. Peers other than scikit-learn
+are looked for in environments of their own, given by --peers. The last part fits a million rows of 512 + 512 float32
+columns from a memory map (4 GB, in a temporary folder) beside the float64 matrix products that any one-pass solution
+needs; its memory is RssAnon (pages of no file), which leaves out the page cache.
 
     python benchmarks/cca.py [--peers PYTHON …] [--mfeat FOLDER] [--threads 1] [--rows 1000000] [--skip-large]
 
@@ -31,6 +32,7 @@ import numpy as np
 COMPONENTS = 10
 MEMORY = 20 * 2**30
 PATIENCE = 900
+ROUNDS, QUICK = 3, 1.0
 SIZES = {"2,000 × (100 + 100)": (2_000, 100, 100), "10,000 × (100 + 100)": (10_000, 100, 100),
          "500 × (1,000 + 1,000)": (500, 1_000, 1_000), "20,000 × (512 + 512)": (20_000, 512, 512),
          "100,000 × (256 + 256)": (100_000, 256, 256)}
@@ -90,7 +92,7 @@ def work_large(folder: Path, rows: int) -> dict[str, Any]:
     from sensorium.alignment.blocks import BLOCK_VALUES
 
     x, y = (np.memmap(folder / view, dtype=np.float32, mode="r", shape=(rows, 512)) for view in "xy")
-    CCA(n_components=COMPONENTS).fit(x[:2000], y[:2000])
+    CCA(n_components=1).fit(x[:50, :4], y[:50, :4])
     for view in (x, y):
         for start in range(0, rows, 10_000):
             view[start : start + 10_000].sum()
@@ -167,6 +169,12 @@ def compare(what: str, x: np.ndarray, y: np.ndarray, found: dict[str, str], thre
         for view, values in zip("xy", (x, y)):
             np.save(Path(folder) / f"{view}.npy", np.asarray(values, dtype=np.float64))
         answers = {name: child(python, [name, folder, "9"], threads) for name, python in found.items()}
+        for _ in range(ROUNDS - 1):
+            for name, before in answers.items():
+                if not isinstance(before, str) and before["seconds"] < QUICK:
+                    again = child(found[name], [name, folder, "9"], threads)
+                    assert not isinstance(again, str), again
+                    before["seconds"] = min(before["seconds"], again["seconds"])
     ours = answers["sensorium"]
     assert isinstance(ours, dict), ours
     cells = []
