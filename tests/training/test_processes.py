@@ -42,7 +42,7 @@ def test_two_processes_equal_one(tmp_path: Path, objectives: dict[str, dict[str,
                                         out=str(tmp_path / name)))
         subprocess.run([*launcher, str(script)], check=True, env=environment, capture_output=True)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    tolerance = 1e-3 if "correlate" in objectives else 2e-4  # batches of 16 rows: their singular values amplify rounding
+    tolerance = 1e-3 if "correlate" in objectives else 2e-4  # singular values of 16 rows amplify rounding
     for name in one:
         if not name.startswith("alignment."):  # a closed form of all the others, with nearly equal components
             torch.testing.assert_close(one[name], two[name], atol=tolerance, rtol=0, msg=name)
