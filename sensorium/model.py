@@ -27,6 +27,7 @@ from sensorium.fusion.base import Fused, Fusion
 from sensorium.keyed import Draws
 from sensorium.metrics.conformal import Conformal
 from sensorium.objectives import (
+    ALIGNERS,
     Aligner,
     Classify,
     Contrast,
@@ -90,7 +91,9 @@ class Model(nn.Module):
                 else:
                     predictors.append(Regress(target, options.width))
             self.predictors = nn.ModuleList(predictors)
-            self.aligners = nn.ModuleList(_aligners(schema, recipe))
+            self.aligners = nn.ModuleList(
+                ALIGNERS[name](schema, options.width, getattr(recipe.objectives, name), batch_size=training.batch_size)
+                for name in recipe.objectives.names)
         self.extras = nn.ModuleList(objectives)
         self.alignment: LinearAlignment | None = None
         self.fusion_given = fusion is not None
@@ -151,6 +154,16 @@ class Model(nn.Module):
     def aligning(self) -> list[Aligner]:
         """The recipe's objectives that put modalities into one space."""
         return [module for module in self.aligners if isinstance(module, Aligner)]
+
+    @property
+    def contrast(self) -> Contrast | None:
+        """The objective of that name, where the recipe has it."""
+        return next((one for one in self.aligning() if isinstance(one, Contrast)), None)
+
+    @property
+    def correlate(self) -> Correlate | None:
+        """The objective of that name, where the recipe has it."""
+        return next((one for one in self.aligning() if isinstance(one, Correlate)), None)
 
     def other_objectives(self) -> list[Objective]:
         """The objectives that were given as objects."""
@@ -329,20 +342,21 @@ class Model(nn.Module):
     @property
     def aligned(self) -> bool:
         """Whether embeddings of different modalities are in one space: they were contrasted, or aligned afterwards."""
-        return self.alignment is not None or any(isinstance(one, Contrast) for one in self.aligning())
+        return self.alignment is not None or self.contrast is not None
 
     @property
     def embedding_width(self) -> int:
         """Numbers of an embedding."""
         if self.alignment is not None:
             return self.alignment.width
-        return next((one.width for one in self.aligning() if isinstance(one, Contrast)), self.recipe.model.width)
+        return self.recipe.model.width if self.contrast is None else self.contrast.width
 
     @property
     def similarity_scale(self) -> float | None:
         """What similarities are multiplied by, 1 / temperature, as objective contrast learned it; None without it."""
-        contrast = next((one for one in self.aligning() if isinstance(one, Contrast)), None)
-        return None if contrast is None or self.alignment is not None else float(contrast.scale().detach())
+        if self.contrast is None or self.alignment is not None:
+            return None
+        return float(self.contrast.scale().detach())
 
     def embeddings(
         self, samples: Samples, rows: npt.NDArray[np.int64], subsets: Sequence[Subset], *, complete: bool = True,
@@ -375,7 +389,7 @@ class Model(nn.Module):
         fused, kept = view.fuse(presence)
         if fused is None:
             return None, kept
-        contrast = next((one for one in self.aligning() if isinstance(one, Contrast)), None)
+        contrast = self.contrast
         return F.normalize(fused.vector.float(), dim=1) if contrast is None else contrast.embed(fused), kept
 
     def _by_alignment(self, alignment: LinearAlignment, view: View, presence: Tensor) -> tuple[Tensor | None, Tensor]:
@@ -391,11 +405,9 @@ class Model(nn.Module):
 
         The values are those that objective correlate makes of it, where the model has it, else the fused vector.
         """
-        correlate = next((one for one in self.aligning() if isinstance(one, Correlate)), None)
-        for place, name in enumerate(self.schema.names):
-            only = torch.zeros_like(presence)
-            only[:, place] = presence[:, place]
-            fused, rows = view.fuse(only)
+        correlate = self.correlate
+        for name in self.schema.names:
+            fused, rows = view.alone(name, presence)
             if fused is not None:
                 yield name, fused.vector.float() if correlate is None else correlate.read(fused, name), rows
 
@@ -435,15 +447,6 @@ class Model(nn.Module):
         from sensorium.folder import load_model
 
         return load_model(folder, fusion=fusion, objectives=objectives)
-
-
-def _aligners(schema: Schema, recipe: Recipe) -> Iterator[Aligner]:
-    """The recipe's objectives besides those that predict."""
-    options, width = recipe.objectives, recipe.model.width
-    if options.contrast is not None:
-        yield Contrast(schema, width, options.contrast, batch_size=recipe.training.batch_size)
-    if options.correlate is not None:
-        yield Correlate(schema, width, options.correlate, batch_size=recipe.training.batch_size)
 
 
 def encoder_folder(place: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -21,7 +21,6 @@ ENCODER_NAMES = {
     "series": ("patches", "tcn"),
     "points": ("pointnet", "point_transformer"),
 }
-OBJECTIVE_NAMES = ("contrast", "correlate")
 
 
 class Section(BaseModel):
@@ -173,6 +172,9 @@ class ObjectiveOptions(Section):
         return tuple(name for name in OBJECTIVE_NAMES if getattr(self, name) is not None)
 
 
+OBJECTIVE_NAMES = tuple(ObjectiveOptions.model_fields)
+
+
 class TrainingOptions(Section):
     """How the model is trained.
 
@@ -304,10 +306,9 @@ def _part(path: list[str]) -> type[Section]:
     match path:
         case []:
             return Recipe
-        case ["objectives", "contrast"]:
-            return ContrastOptions
-        case ["objectives", "correlate"]:
-            return CorrelateOptions
+        case ["objectives", name]:  # its options, or None
+            part: type[Section] = get_args(ObjectiveOptions.model_fields[name].annotation)[0]
+            return part
         case ["model", "encoders", _]:
             return EncoderOptions
     return type(Recipe.model_fields[path[0]].default)

@@ -28,20 +28,17 @@ class Packed:
             token, feature).
         rows: (present,) int64 positions in the batch of the rows that have the modality, increasing.
         cells: (present, slot) int64 which cells each of these rows has, −1 = nothing: several where cells are lists.
-        identities: (cell,) int64 the cells' identities in the table: equal ones are the same text or file.
         stored: whether the inputs are a frozen encoder's stored features, to be projected only.
     """
 
     inputs: Inputs
     rows: Tensor
     cells: Tensor
-    identities: Tensor
     stored: bool = False
 
     def to(self, device: torch.device) -> Packed:
         """The same on another device."""
-        return Packed(self.inputs.to(device), self.rows.to(device), self.cells.to(device), self.identities.to(device),
-                      self.stored)
+        return Packed(self.inputs.to(device), self.rows.to(device), self.cells.to(device), self.stored)
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,7 @@ class Batch:
         presence: (batch, modality) bool in the schema's order.
         inputs: by modality; a modality that no row of the batch has is left out.
         targets: by target.
+        identities: (batch, modality) int64 of each row's first cell in the table, −1: no cell; None: not known.
         step: of training.
     """
 
@@ -81,6 +79,7 @@ class Batch:
     presence: Tensor
     inputs: Mapping[str, Packed]
     targets: Mapping[str, TargetValues]
+    identities: Tensor | None = None
     step: Step | None = None
 
     def __len__(self) -> int:
@@ -91,7 +90,8 @@ class Batch:
         return Batch(
             self.rows.to(device), self.presence.to(device),
             {name: packed.to(device) for name, packed in self.inputs.items()},
-            {name: TargetValues(t.values.to(device), t.mask.to(device)) for name, t in self.targets.items()}, self.step)
+            {name: TargetValues(t.values.to(device), t.mask.to(device)) for name, t in self.targets.items()},
+            None if self.identities is None else self.identities.to(device), self.step)
 
 
 @dataclass(frozen=True)
@@ -129,12 +129,15 @@ def make_batch(
         else:
             collated = cells.kind.collate(cells.arrays.get(distinct.tolist()))
             collated = collated if draws is None else cells.kind.augment(collated, draws)
-        inputs[name] = Packed(collated, torch.from_numpy(present), torch.from_numpy(which),
-                              torch.from_numpy(cells.identities[distinct]), cells.stored is not None)
-    targets = {
-        name: TargetValues(torch.from_numpy(labels.values[rows]), torch.from_numpy(labels.mask[rows]))
-        for name, labels in samples.labels.items()}
-    return Batch(torch.from_numpy(rows), torch.from_numpy(samples.presence[rows]), inputs, targets, step)
+        inputs[name] = Packed(collated, torch.from_numpy(present), torch.from_numpy(which), cells.stored is not None)
+    return Batch(torch.from_numpy(rows), torch.from_numpy(samples.presence[rows]), inputs,
+                 target_values(samples, rows), torch.from_numpy(samples.identities(rows)), step)
+
+
+def target_values(samples: Samples, rows: npt.NDArray[np.int64]) -> dict[str, TargetValues]:
+    """Every target that the table has, of some rows."""
+    return {name: TargetValues(torch.from_numpy(labels.values[rows]), torch.from_numpy(labels.mask[rows]))
+            for name, labels in samples.labels.items()}
 
 
 def _features(stored: StoredTokens, cells: npt.NDArray[np.int64]) -> Inputs:

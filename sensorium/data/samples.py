@@ -69,6 +69,14 @@ class Samples:
         found = [cell for name in self.schema.names for cell in self.cells[name].unreadable]
         return found + [cell for labels in self.labels.values() for cell in labels.unreadable]
 
+    def identities(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """(row, modality) the identity of each row's first cell; equal ones are the same text or file, −1: no cell."""
+        found = np.full((len(rows), len(self.schema.names)), -1, dtype=np.int64)
+        for place, name in enumerate(self.schema.names):
+            first = self.cells[name].cells_of_row[rows, 0]
+            found[first >= 0, place] = self.cells[name].identities[first[first >= 0]]
+        return found
+
     def refuse_unreadable(self) -> None:
         """Raise for the first unreadable cell (`--strict`)."""
         found = self.unreadable

@@ -36,7 +36,6 @@ KEY_WORDS = {"ece": "calibration error (ECE)", "r2": "variance explained (R²)"}
 MOST_LINES, MOST_UNREADABLE, MOST_NOTES = 40, 50, 40
 MOST_CLASSES, MOST_PAIRS = 30, 15
 MOST_CURVES = 6
-ALIGNERS = {"contrast": "recall at 1", "correlate": "correlation"}
 
 
 @dataclass(frozen=True)
@@ -333,7 +332,8 @@ def _learning(model: Model) -> dict[str, Any] | None:
                            "legend": ["all modalities" if name == "all" else f"{name} alone" for name in subsets],
                            "said": "A modality whose own line stays low is either uninformative or neglected."
                                    if len(subsets) > 1 else ""})
-    for number, (name, word) in enumerate(ALIGNERS.items()):
+    for number, aligner in enumerate(model.aligning()):
+        name, word = aligner.name, aligner.score_word
         pairs = sorted({pair for entry in history for pair in entry.get("scores", {}).get(name, {})})
         if pairs:
             svg = plots.score_curves(history, name, pairs[:MOST_CURVES], epoch, word=word, prefix=f"aligned{number}")

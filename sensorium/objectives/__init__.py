@@ -6,8 +6,8 @@ from sensorium.objectives.contrast import Contrast
 from sensorium.objectives.correlate import Correlate
 from sensorium.objectives.regress import Regress
 
-OBJECTIVES: dict[str, type[Objective]] = {
-    "classify": Classify, "contrast": Contrast, "correlate": Correlate, "regress": Regress}
+ALIGNERS: dict[str, type[Contrast | Correlate]] = {"contrast": Contrast, "correlate": Correlate}
+OBJECTIVES: dict[str, type[Objective]] = {"classify": Classify, "regress": Regress, **ALIGNERS}
 
-__all__ = ["OBJECTIVES", "Aligner", "Classify", "Contrast", "Correlate", "Encoded", "Judgement", "Loss", "Objective",
-           "Predictor", "Regress", "View"]
+__all__ = ["ALIGNERS", "OBJECTIVES", "Aligner", "Classify", "Contrast", "Correlate", "Encoded", "Judgement", "Loss",
+           "Objective", "Predictor", "Regress", "View"]

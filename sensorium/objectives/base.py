@@ -60,11 +60,6 @@ class View:
         self._needs = needs
         self._memo = {} if memo is None else memo
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The modalities, in the order of every presence."""
-        return self._names
-
     def restricted(self, hidden: frozenset[str], needs: frozenset[str]) -> View:
         """The same batch for an objective with these hidden and needed modalities."""
         return View(self.encoded, self.presence, self._fuse, names=self._names, hidden=hidden, needs=needs,
@@ -83,6 +78,13 @@ class View:
         for name in self._hidden:
             allowed[:, columns[name]] = False
         return allowed & complete[:, None]
+
+    def alone(
+        self, name: str, presence: Bool[Tensor, "batch modality"] | None = None,
+    ) -> tuple[Fused | None, Tensor]:
+        """`fuse` of one modality of the presence; by default of whatever the rows have."""
+        of = self.encoded.presence if presence is None else presence
+        return self.fuse(of & torch.tensor([name == other for other in self._names], device=of.device))
 
     def fuse(self, presence: Bool[Tensor, "batch modality"] | None = None) -> tuple[Fused | None, Tensor]:
         """Fuse a subset of what each row has; by default this step's sampled subset.
@@ -154,9 +156,11 @@ class Aligner(Objective, ABC):
 
     Attributes:
         width: numbers that `read` gives.
+        score_word: what the scores of `judge` are.
     """
 
     learns_unlabelled = True
+    score_word: str
     width: int
 
     @abstractmethod

@@ -42,6 +42,8 @@ class Contrast(Aligner):
         RecipeError: one modality only, batches of one row, or an unknown anchor.
     """
 
+    score_word = "recall at 1"
+
     def __init__(self, schema: Schema, width: int, options: ContrastOptions, *, batch_size: int) -> None:
         super().__init__("contrast", options.weight)
         if batch_size < 2:
@@ -57,7 +59,6 @@ class Contrast(Aligner):
         self.anchor = schema.names.index(options.anchor) if options.anchor is not None else next(
             (place for place, modality in enumerate(schema.modalities) if modality.kind.name == "text"), 0)
         self.labels = () if options.same_label else tuple(t.name for t in schema.targets if t.task == "classify")
-        self.names = schema.names
         self.width = options.width or width
         self.head = nn.Linear(width, self.width, bias=False)
         self.scale = Temperature(options.temperature) if options.loss == "infonce" else Temperature(
@@ -76,7 +77,8 @@ class Contrast(Aligner):
         self.scale.clamp_()
         everyone = batch.presence.cpu().numpy() if batch.step is None else batch.step.presence
         pairs = self._pairs(everyone, 0 if batch.step is None else batch.step.lot)
-        keys = same_keys(batch, self.names, self.labels)
+        unknown = torch.full_like(batch.presence, -1, dtype=torch.int64)
+        keys = same_keys(unknown if batch.identities is None else batch.identities, batch.targets, self.labels)
         losses = [self._loss(view, pair, keys) for pair in pairs]
         total = torch.stack(losses).mean() if losses else self._nothing(view)
         return Loss(total, {"contrast": total})

@@ -40,6 +40,8 @@ class Correlate(Aligner):
         RecipeError: one modality only, or the batches are too small for the loss.
     """
 
+    score_word = "correlation"
+
     def __init__(self, schema: Schema, width: int, options: CorrelateOptions, *, batch_size: int) -> None:
         super().__init__("correlate", options.weight)
         if len(schema.names) < 2:
@@ -79,15 +81,14 @@ class Correlate(Aligner):
 
     def _said(self, view: View, place: int) -> Float[Tensor, "batch component"]:
         """What a modality says about the rows of the batch; 0 in rows without it."""
-        alone = torch.zeros_like(view.encoded.presence)
-        alone[:, place] = view.encoded.presence[:, place]
-        fused, rows = view.fuse(alone)
+        fused, rows = view.alone(self.names[place])
         head = self.heads[place]
+        count, device = len(view.encoded.presence), rows.device
         if fused is None:
-            nothing = sum((0.0 * parameter.sum() for parameter in head.parameters()), torch.zeros(()))
-            return torch.zeros(len(alone), self.options.components, device=alone.device) + nothing
+            nothing = sum((0.0 * parameter.sum() for parameter in head.parameters()), torch.zeros((), device=device))
+            return torch.zeros(count, self.width, device=device) + nothing
         said = self.read(fused, self.names[place])
-        return said.new_zeros(len(alone), said.shape[1]).index_copy(0, rows, said)
+        return said.new_zeros(count, self.width).index_copy(0, rows, said)
 
     def _loss(self, views: list[Tensor]) -> Float[Tensor, ""]:
         loss = cca_loss(views, ridge=self.options.ridge) if self.loss == "cca" else eckart_young_loss(views)
@@ -122,13 +123,5 @@ def _halves(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> 
             fitted = CCA(ridge=ridge).fit(first[start::2], second[start::2])
         except AlignmentError:  # what one of them says is the same for every row
             return 0.0
-        x, y = fitted.transform(first[1 - start :: 2], second[1 - start :: 2])
-        scores.append(float(_correlations(x, y).sum()) / first.shape[1])
+        scores.append(fitted.score(first[1 - start :: 2], second[1 - start :: 2]) / first.shape[1])
     return float(np.mean(scores))
-
-
-def _correlations(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(component,) of paired columns; 0 where one is constant."""
-    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
-    scale = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
-    return np.asarray(np.divide((x * y).sum(axis=0), scale, out=np.zeros_like(scale), where=scale > 1e-12))

@@ -15,7 +15,7 @@ from sensorium.data.samples import Samples
 from sensorium.errors import AlignmentError, DataError, unknown_name
 from sensorium.features import with_stored_features
 from sensorium.model import Model
-from sensorium.objectives import Correlate, View
+from sensorium.objectives import View
 
 METHODS = ("cca",)
 COMPONENTS = 64
@@ -78,8 +78,7 @@ def closed_form(
     if len(names) < 2:
         raise AlignmentError(f"two modalities at least can be aligned; the model has only {names[0]}")
     complete = rows[samples.presence[rows].all(axis=1)]
-    correlate = next((one for one in model.aligning() if isinstance(one, Correlate)), None)
-    width = model.recipe.model.width if correlate is None else correlate.width
+    width = model.recipe.model.width if model.correlate is None else model.correlate.width
     if n_components is not None and not 1 <= n_components <= width:
         raise AlignmentError(f"n_components: {n_components} components of vectors of width {width}: expected 1 to "
                              f"{width}")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sensorium.answers import predictions
+from sensorium.data.batch import target_values
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Target
 from sensorium.metrics.calibration import fit_temperature
@@ -18,7 +19,7 @@ from sensorium.metrics.classification import accuracy, balanced_accuracy, log_lo
 from sensorium.metrics.regression import r2
 from sensorium.model import Model
 from sensorium.objectives import View
-from sensorium.objectives.same import same_keys_of
+from sensorium.objectives.same import same_keys
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,8 @@ def _agreement(
         return total, scores
 
     def read(view: View) -> Iterator[tuple[tuple[str, str], Tensor, Tensor]]:
-        for place, name in enumerate(model.schema.names):
-            only = torch.zeros_like(view.presence)
-            only[:, place] = view.presence[:, place]
-            fused, kept = view.fuse(only)
+        for name in model.schema.names:
+            fused, kept = view.alone(name)
             if fused is not None:
                 for aligner in aligners:
                     yield (aligner.name, name), aligner.read(fused, name), kept
@@ -88,7 +87,7 @@ def _agreement(
     sizes = {(aligner.name, name): aligner.width for aligner in aligners for name in model.schema.names}
     found = model.gathered(samples, rows, read, sizes)
     labels = [target.name for target in model.schema.targets if target.task == "classify"]
-    keys = same_keys_of(samples, rows, labels)
+    keys = same_keys(torch.from_numpy(samples.identities(rows)), target_values(samples, rows), labels).numpy()
     for aligner in aligners:
         readings = {name: found[aligner.name, name] for name in model.schema.names}
         judged = aligner.judge(readings, keys)

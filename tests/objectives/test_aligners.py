@@ -11,13 +11,13 @@ import torch
 from torch.nn import functional as F
 from worlds import QUICK, write_small_world
 
-from sensorium.data.batch import Step, make_batch
+from sensorium.data.batch import Step, make_batch, target_values
 from sensorium.data.read import read
 from sensorium.data.samples import Samples, decoded, measured
 from sensorium.errors import RecipeError
 from sensorium.model import Model
 from sensorium.objectives import Contrast, Correlate, Encoded
-from sensorium.objectives.same import same_keys, same_keys_of
+from sensorium.objectives.same import same_keys
 from sensorium.recipe import Recipe
 
 OBJECTIVES = {
@@ -71,8 +71,6 @@ def test_two_modalities_give_clip(tmp_path: Path) -> None:
     samples = _samples(tmp_path, inputs=("image", "note"))
     model = _model(samples, {"contrast": {}})
     batch = make_batch(samples, np.arange(30))
-    batch = replace(batch, inputs={name: replace(packed, identities=torch.arange(len(packed.identities)) + 1000 * place)
-                                   for place, (name, packed) in enumerate(batch.inputs.items())})
     contrast = model.aligning()[0]
     assert isinstance(contrast, Contrast)
     found = contrast(model.view(model.encode(batch)), batch).total
@@ -86,7 +84,8 @@ def test_two_modalities_give_clip(tmp_path: Path) -> None:
         assert fused is not None
         sides.append(F.normalize(contrast.head(fused.vector), dim=1))
     logits = contrast.scale() * sides[0] @ sides[1].T
-    keys = same_keys(batch, samples.schema.names, ())[both]
+    assert batch.identities is not None
+    keys = same_keys(batch.identities, batch.targets, ())[both]
     same = ((keys[:, None] == keys[None]) & (keys[:, None] >= 0)).any(dim=2) & ~torch.eye(len(keys), dtype=torch.bool)
     assert same.any()  # three notes only: most rows share one
     logits = logits.masked_fill(same, -torch.inf)
@@ -97,8 +96,10 @@ def test_two_modalities_give_clip(tmp_path: Path) -> None:
 def test_keys_of_a_batch_are_those_of_the_table(tmp_path: Path) -> None:
     samples = _samples(tmp_path, targets=("kind",), inputs=("image", "note"))
     rows = np.array([3, 17, 4, 30, 21, 0])
-    found = same_keys(make_batch(samples, rows), samples.schema.names, ("kind",))
-    expected = same_keys_of(samples, rows, ("kind",))
+    batch = make_batch(samples, rows)
+    assert batch.identities is not None
+    found = same_keys(batch.identities, batch.targets, ("kind",))
+    expected = same_keys(torch.from_numpy(samples.identities(rows)), target_values(samples, rows), ("kind",)).numpy()
     assert found.tolist() == expected.tolist()
     for column, name in enumerate(samples.schema.names):
         cells = samples.cells[name].cells_of_row[rows, 0]
