@@ -26,7 +26,7 @@ from sklearn.linear_model import Ridge
 from torch.nn import functional as F
 
 from sensorium.alignment import AlignmentPlan
-from sensorium.metrics.bootstrap import Score, Weights, estimate, one_or_many, replicate_weights, weighted_mean
+from sensorium.metrics.bootstrap import estimate, mean_value, replicate_weights
 from sensorium.metrics.relevance import Relevance
 from sensorium.metrics.retrieval import Ranking, rank
 
@@ -107,17 +107,12 @@ def chosen(way: str, views: Views, training: Array, fold: Array, same: Array, in
     return choices[int(np.argmax(scores))]
 
 
-def mean(truth: Any, values: Any, weights: Weights | None = None, /) -> Score:
-    """A metric that is the mean of its prediction."""
-    return one_or_many(weighted_mean(values, weights), weights)
-
-
 def table_of(hits: Mapping[str, Array], groups: Array) -> list[str]:
     """Lines of a Markdown table: R@k of every way with intervals, and of contrast minus every other way, paired."""
     resampling = replicate_weights(len(groups), groups)
 
     def said(values: Array, sign: str = "") -> str:
-        found = estimate(mean, values, values, resampling)
+        found = estimate(mean_value, values, values, resampling)
         return f"{found.value:{sign}.3f} ({found.low:{sign}.3f} to {found.high:{sign}.3f})"
 
     lines = [f"| | {' | '.join(f'R@{cut}' for cut in CUTS)} |", "|---|---|---|---|"]

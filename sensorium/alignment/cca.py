@@ -7,11 +7,8 @@ from typing import Any, Self
 import numpy as np
 
 from sensorium.alignment.blocks import Blocks, Floats
-from sensorium.alignment.checks import folds_wanted
-from sensorium.alignment.fitting import whiten_views
 from sensorium.alignment.pair_estimator import NAMES, PairEstimator, Views
 from sensorium.alignment.project import projected
-from sensorium.alignment.ridge import ridges_of
 
 
 class CCA(PairEstimator):
@@ -67,10 +64,7 @@ class CCA(PairEstimator):
             AlignmentError: fewer than 2 rows, different numbers of rows, NaN or inf, a constant view, or more
                 components than the smaller rank.
         """
-        features = self._features(self._checked(X, y, reset=True))
-        self._parts = None
-        ridges = ridges_of(self.ridge, NAMES)
-        self._take(whiten_views(features, ridges, folds=folds_wanted(self.cv), solve=self._weights))
+        self._fit(self._features(self._checked(X, y, reset=True)))
         return self
 
     def partial_fit(self, X: Any, y: Any) -> Self:
@@ -83,7 +77,7 @@ class CCA(PairEstimator):
         Args:
             X, y: as in `fit`; a single row will do.
         """
-        self._gather(self._checked(X, y, reset=self._parts is None, least_rows=1))
+        self._gather(self._features(self._checked(X, y, reset=self._parts is None, least_rows=1)))
         return self
 
     def fit_transform(self, X: Any, y: Any) -> tuple[Floats, Floats]:

@@ -6,22 +6,19 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
 
 from sensorium.alignment.blocks import Array, Blocks, Floats
-from sensorium.alignment.checks import components_of, folds_wanted, refuse_other_width, refuse_unpaired, view_of
-from sensorium.alignment.fitting import Fitted, whiten_parts, whiten_views
+from sensorium.alignment.checks import components_of, refuse_other_width, refuse_unpaired, view_of
 from sensorium.alignment.maxvar import Shared, shared_weights, solve_shared
-from sensorium.alignment.moments import Moments, gather
 from sensorium.alignment.project import projected, variates_correlation
-from sensorium.alignment.ridge import ridges_of
+from sensorium.alignment.solving import ClosedForm
 from sensorium.alignment.whitening import Whitened
 from sensorium.errors import AlignmentError
 
 
-class GeneralizedCCA(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class GeneralizedCCA(TransformerMixin, ClosedForm[Shared]):  # type: ignore[misc]
     """Shared variates g that the views' projections P = X(XᵀX)⁻¹Xᵀ explain best: the top eigenvectors of Σ Pⱼ.
 
     The eigenvalue of g is Σ over views of the share of g's variance that the view explains, 0 … number of views; for
@@ -57,9 +54,6 @@ class GeneralizedCCA(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Source: MAXVAR (Horst 1961; Kettenring 1971; with regularisation Rastogi, Van Durme, Arora 2015).
     """
 
-    _solution: Shared | None = None
-    _parts: list[Moments] | None = None
-
     def __init__(self, *, n_components: int | None = None, ridge: Any = 0.0, cv: int = 5) -> None:
         self.n_components = n_components
         self.ridge = ridge
@@ -76,18 +70,12 @@ class GeneralizedCCA(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             AlignmentError: fewer than 2 views or rows, different numbers of rows, NaN or inf, a constant view, or more
                 components than the views span together.
         """
-        blocks = self._blocks(views, reset=True)
-        self._parts = None
-        ridges = ridges_of(self.ridge, blocks.names)
-        self._take(whiten_views(blocks, ridges, folds=folds_wanted(self.cv), solve=self._weights))
+        self._fit(self._blocks(views, reset=True))
         return self
 
     def partial_fit(self, views: Sequence[Any], y: Any = None) -> Self:
         """Take in more rows; memory depends on the numbers of columns only. See `CCA.partial_fit`."""
-        blocks = self._blocks(views, reset=self._parts is None, least_rows=1)
-        num_folds = folds_wanted(self.cv) if ridges_of(self.ridge, blocks.names) is None else 1
-        self._parts = gather(blocks, num_folds, after=self._parts or ())
-        self._solution = None
+        self._gather(self._blocks(views, reset=self._parts is None, least_rows=1))
         return self
 
     def transform(self, views: Sequence[Any]) -> Floats:
@@ -152,19 +140,6 @@ class GeneralizedCCA(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def ranks_(self) -> tuple[int, ...]:
         return self._solved().ranks
 
-    @property
-    def ridge_(self) -> tuple[float, ...]:
-        self._solved()
-        return self._ridges
-
-    @property
-    def ridge_search_(self) -> dict[str, Floats] | None:
-        self._solved()
-        return self._tried
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return self._solution is not None or self._parts is not None
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
@@ -173,22 +148,8 @@ class GeneralizedCCA(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _weights(self, whitened: Whitened) -> tuple[Floats, ...]:
         return shared_weights(whitened, components_of(self.n_components))[1]
 
-    def _take(self, fitted: Fitted) -> Shared:
-        solution = solve_shared(fitted.whitened, components_of(self.n_components))
-        self._ridges, self._tried, self._solution = fitted.ridges, fitted.tried, solution
-        return solution
-
-    def _solved(self) -> Shared:
-        check_is_fitted(self)
-        if self._solution is not None:
-            return self._solution
-        assert self._parts is not None
-        count = sum(part.count for part in self._parts)
-        if count < 2:
-            raise AlignmentError(f"shared variates need at least 2 rows, partial_fit has seen {count}")
-        names = [_name(i) for i in range(len(self._widths))]
-        ridges = ridges_of(self.ridge, names)
-        return self._take(whiten_parts(self._parts, names, self._widths, ridges, solve=self._weights))
+    def _solve(self, whitened: Whitened) -> Shared:
+        return solve_shared(whitened, components_of(self.n_components))
 
     def _blocks(self, views: Sequence[Any], *, reset: bool, least_rows: int = 2) -> Blocks:
         if not isinstance(views, list | tuple):

@@ -12,7 +12,7 @@ from sensorium.alignment.blocks import Blocks, Floats, refuse_not_finite
 from sensorium.alignment.canonical import least_squares
 from sensorium.alignment.checks import folds_wanted
 from sensorium.alignment.feature_maps import FeatureMap, exact_map, fourier_map, nystroem_map
-from sensorium.alignment.fitting import refuse_constant, whiten_orthogonal, whiten_views
+from sensorium.alignment.fitting import refuse_constant, whiten_orthogonal
 from sensorium.alignment.kernels import kernels_of
 from sensorium.alignment.pair_estimator import NAMES, PairEstimator, Views
 from sensorium.alignment.ridge import ridges_of
@@ -90,14 +90,14 @@ class KernelCCA(PairEstimator):
                 exact solution is for.
         """
         views = self._checked(X, y, reset=True)
-        self._parts = None
-        ridges, folds = ridges_of(self.ridge, NAMES), folds_wanted(self.cv)
         if self.approximation is None:
+            self._parts = None
+            ridges, folds = ridges_of(self.ridge, NAMES), folds_wanted(self.cv)
             features, means = self._exact(views)
             self._take(whiten_orthogonal(features, means, ridges, folds=folds, solve=self._weights))
         else:
             self._settle(views)
-            self._take(whiten_views(self._features(views), ridges, folds=folds, solve=self._weights))
+            self._fit(self._features(views))
         self._onto_y = self._regression(views)
         return self
 
@@ -112,7 +112,7 @@ class KernelCCA(PairEstimator):
         views = self._checked(X, y, reset=first, least_rows=1)
         if first:
             self._settle(views)
-        self._gather(views)
+        self._gather(self._features(views))
         self._onto_y = None
         return self
 

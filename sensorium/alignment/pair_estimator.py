@@ -1,11 +1,11 @@
-"""What the two-view estimators have in common: checked input, moments, the solution when it is asked for, variates."""
+"""What the two-view estimators have in common: checked input, variates, the solution by its parts."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from typing import Any
 
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import RegressorTags, Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -14,15 +14,12 @@ from sensorium.alignment.canonical import Canonical, canonical_weights, solve_pa
 from sensorium.alignment.checks import (
     as_alignment_errors,
     components_of,
-    folds_wanted,
     refuse_other_width,
     refuse_unpaired,
     view_of,
 )
-from sensorium.alignment.fitting import Fitted, whiten_parts
-from sensorium.alignment.moments import Moments, gather
 from sensorium.alignment.project import projected, variates_correlation
-from sensorium.alignment.ridge import ridges_of
+from sensorium.alignment.solving import ClosedForm
 from sensorium.alignment.whitening import Whitened
 from sensorium.errors import AlignmentError
 
@@ -30,14 +27,10 @@ NAMES = ("X", "y")
 Views = tuple[Array, Array]
 
 
-class PairEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class PairEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClosedForm[Canonical]):  # type: ignore[misc]
     """Canonical correlation analysis of features of two views; which features, the estimators say."""
 
     n_components: int | None
-    ridge: Any
-    cv: int
-    _solution: Canonical | None = None
-    _parts: list[Moments] | None = None
 
     @abstractmethod
     def _features(self, views: Views) -> Blocks:
@@ -92,21 +85,8 @@ class PairEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return self._solved().ranks
 
     @property
-    def ridge_(self) -> tuple[float, ...]:
-        self._solved()
-        return self._ridges
-
-    @property
-    def ridge_search_(self) -> dict[str, Floats] | None:
-        self._solved()
-        return self._tried
-
-    @property
     def _n_features_out(self) -> int:
         return self.n_components_
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return self._solution is not None or self._parts is not None
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -116,14 +96,6 @@ class PairEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         tags.target_tags.multi_output = True
         return tags
 
-    def _gather(self, views: Views) -> None:
-        """Add rows to the moments of those before."""
-        features = self._features(views)
-        num_folds = folds_wanted(self.cv) if ridges_of(self.ridge, NAMES) is None else 1
-        self._parts = gather(features, num_folds, after=self._parts or ())
-        self._widths = features.widths
-        self._solution = None
-
     def _variates(self, view: Array, i: int) -> Floats:
         solution = self._solved()
         return projected(self._features((view, view)).only(i), solution.means[i], solution.weights[i])
@@ -131,21 +103,8 @@ class PairEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _weights(self, whitened: Whitened) -> tuple[Floats, Floats]:
         return canonical_weights(whitened, components_of(self.n_components))[1]
 
-    def _take(self, fitted: Fitted) -> Canonical:
-        solution = solve_pair(fitted.whitened, components_of(self.n_components))
-        self._ridges, self._tried, self._solution = fitted.ridges, fitted.tried, solution
-        return solution
-
-    def _solved(self) -> Canonical:
-        check_is_fitted(self)
-        if self._solution is not None:
-            return self._solution
-        assert self._parts is not None
-        count = sum(part.count for part in self._parts)
-        if count < 2:
-            raise AlignmentError(f"canonical correlations need at least 2 rows, partial_fit has seen {count}")
-        ridges = ridges_of(self.ridge, NAMES)
-        return self._take(whiten_parts(self._parts, NAMES, self._widths, ridges, solve=self._weights))
+    def _solve(self, whitened: Whitened) -> Canonical:
+        return solve_pair(whitened, components_of(self.n_components))
 
     def _checked(self, X: Any, y: Any, *, reset: bool, least_rows: int = 2) -> Views:
         """Both views as (row, feature) arrays; `reset` learns their numbers of columns, else these must be the same."""

@@ -1,4 +1,4 @@
-"""`--objective` and `--fusion`: what a model learns besides predicting its targets, and which fusions are compared."""
+"""`--objective`: what a model learns besides predicting its targets."""
 
 from __future__ import annotations
 
@@ -47,16 +47,3 @@ def objectives_of(
         if name not in targets:
             raise RecipeError(f"--weight {name}: {unknown_name('target or objective', name, [*targets, *chosen])}")
     return chosen
-
-
-def fusions_of(words: str | None) -> dict[str, Any]:
-    """`--fusion` as fields of the recipe's model: one name, several to compare, or all."""
-    from sensorium.recipe import FUSION_NAMES
-
-    if words is None:
-        return {}
-    listed = [word.strip() for word in words.split(",") if word.strip()]
-    names = list(FUSION_NAMES) if listed == ["all"] else listed
-    if not names:
-        raise RecipeError(f"--fusion {words!r}: expected a name, several, or all")
-    return {"fusion": names[0], "compare": names if len(names) > 1 else []}

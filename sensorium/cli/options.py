@@ -58,6 +58,19 @@ def settings_of(values: list[str] | None) -> dict[str, dict[str, Any]]:
     return found
 
 
+def fusions_of(words: str | None) -> dict[str, Any]:
+    """`--fusion` as fields of the recipe's model: one name, several to compare, or all."""
+    from sensorium.recipe import FUSION_NAMES
+
+    if words is None:
+        return {}
+    listed = [word.strip() for word in words.split(",") if word.strip()]
+    names = list(FUSION_NAMES) if listed == ["all"] else listed
+    if not names:
+        raise RecipeError(f"--fusion {words!r}: expected a name, several, or all")
+    return {"fusion": names[0], "compare": names if len(names) > 1 else []}
+
+
 def merged(settings: dict[str, dict[str, Any]], more: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Settings of modalities with some of them replaced."""
     return {name: {**settings.get(name, {}), **more.get(name, {})} for name in {**settings, **more}}

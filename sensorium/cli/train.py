@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sensorium.cli.objectives import fusions_of, objectives_of
+from sensorium.cli.objectives import objectives_of
 from sensorium.cli.options import (
     Group,
     Groups,
@@ -18,6 +18,7 @@ from sensorium.cli.options import (
     Outside,
     Settings,
     Tasks,
+    fusions_of,
     listed,
     merged,
     pairs,

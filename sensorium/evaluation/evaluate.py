@@ -33,14 +33,11 @@ from sensorium.features import with_stored_features
 from sensorium.metrics.bootstrap import (
     Estimate,
     Resampling,
-    Weights,
     estimate,
-    one_or_many,
+    mean_value,
     paired_difference,
     replicate_weights,
-    weighted_mean,
 )
-from sensorium.metrics.bootstrap import Score as MetricScore
 from sensorium.metrics.contribution import shapley, shapley_by_permutations
 from sensorium.model import Model
 
@@ -178,25 +175,11 @@ def evaluate(
         if len(names) > 1:
             evaluation.fusion.extend(_fusion(scored, target, probabilities, names))
         evaluation.contributions[target.name] = _contributions(scored, target, raw[target.name], names)
-    if model.aligned and len(names) > 1:
-        try:
-            evaluation.retrieval.extend(retrieval(model, samples, chosen, seed=seed))
-        except AlignmentError as error:  # no row has two modalities
-            evaluation.notes.append(f"retrieval could not be scored: {error}")
-    if not targets and not evaluation.retrieval:
-        absent = [name for place, name in enumerate(names) if not samples.presence[chosen, place].any()]
-        why = f"{', '.join(absent)} is absent in all of them" if absent else "no row has two modalities"
-        raise DataError(f"nothing to score in {len(chosen)} rows: {why}, so that nothing can find anything")
+    _add_retrieval(evaluation, scored)
     if not isinstance(data, Samples) and rows is None:
         evaluation.notes[:0] = training_note(model, data)
     if baselines and targets:
-        if train is None and (model.recipe.source is None or not Path(model.recipe.source).exists()):
-            evaluation.notes.append(f"no shallow baselines: the training table {model.recipe.source!r} is not here")
-        else:
-            train = as_samples(str(model.recipe.source), model.schema,
-                               allow_outside=model.recipe.data.allow_outside) if train is None else train
-            train = with_stored_features(model, train)
-            evaluation.baselines.extend(shallow_scores(model, train, train_rows, samples, chosen, seed=seed))
+        _add_baselines(evaluation, scored, train, train_rows)
     return evaluation
 
 
@@ -236,6 +219,35 @@ class _Scored:
     def score(self, target: Target, subset: Names, predicted: Floats, kept: npt.NDArray[np.bool_]) -> Score:
         return Score(subset, target.name, int(kept.sum()),
                      score_metrics(target, self.truth(target)[kept], predicted[kept], self.resampling(kept)))
+
+
+def _add_retrieval(evaluation: Evaluation, scored: _Scored) -> None:
+    """How the modalities find each other, where they are aligned; an error where that is all there is to score and
+    nothing can be."""
+    names, presence = scored.model.schema.names, scored.presence
+    if scored.model.aligned and len(names) > 1:
+        try:
+            evaluation.retrieval.extend(retrieval(scored.model, scored.samples, scored.rows, seed=scored.seed))
+        except AlignmentError as error:  # no row has two modalities
+            evaluation.notes.append(f"retrieval could not be scored: {error}")
+    if not evaluation.predicted and not evaluation.retrieval:
+        absent = [name for place, name in enumerate(names) if not presence[:, place].any()]
+        why = f"{', '.join(absent)} is absent in all of them" if absent else "no row has two modalities"
+        raise DataError(f"nothing to score in {len(presence)} rows: {why}, so that nothing can find anything")
+
+
+def _add_baselines(
+    evaluation: Evaluation, scored: _Scored, train: Samples | None, train_rows: Rows | None,
+) -> None:
+    """Shallow models, fitted on the training table: given, or where the recipe says."""
+    model, source = scored.model, scored.model.recipe.source
+    if train is None and (source is None or not Path(source).exists()):
+        evaluation.notes.append(f"no shallow baselines: the training table {source!r} is not here")
+        return
+    if train is None:
+        train = as_samples(str(source), model.schema, allow_outside=model.recipe.data.allow_outside)
+    evaluation.baselines.extend(shallow_scores(model, with_stored_features(model, train), train_rows, scored.samples,
+                                               scored.rows, seed=scored.seed))
 
 
 def _patterns(samples: Samples, rows: Rows) -> list[frozenset[str]]:
@@ -307,7 +319,7 @@ def _contributions(
 
         shares = shapley_by_permutations(of_subset, names, num_pairs=8, seed=scored.seed).values
     resampling = scored.resampling(kept)
-    return {name: estimate(_mean, truth[kept], share, resampling) for name, share in shares.items()}
+    return {name: estimate(mean_value, truth[kept], share, resampling) for name, share in shares.items()}
 
 
 def _value_function(
@@ -329,11 +341,6 @@ def _value_function(
 
 def _floats(values: npt.NDArray[Any]) -> Floats:
     return np.asarray(values, dtype=np.float64)
-
-
-def _mean(truth: Any, values: Any, weights: Weights | None = None, /) -> MetricScore:
-    """The mean of some values, as a metric."""
-    return one_or_many(weighted_mean(_floats(values), weights), weights)
 
 
 def _notes(model: Model, samples: Samples, targets: Sequence[Target]) -> list[str]:

@@ -13,6 +13,7 @@ from sensorium.data.samples import Samples
 from sensorium.evaluation.evaluate import Evaluation
 from sensorium.evaluation.mistakes import Album
 from sensorium.evaluation.plots import percent_words
+from sensorium.metrics.retrieval import nearest
 from sensorium.model import Model
 
 MOST_EXAMPLES, MOST_FOUND, MOST_ROWS = 6, 4, 2000
@@ -63,11 +64,10 @@ def _finds(model: Model, evaluation: Evaluation, asked: str, sought: str, album:
     queries = _first_of_each(samples, asked, rows)
     finds = []
     for place in queries[np.linspace(0, len(queries) - 1, min(MOST_EXAMPLES, len(queries))).astype(int)].tolist():
-        similar = vectors[sets[1]][items] @ vectors[sets[0]][place]
         query = album.show(asked, int(rows[place]))
         right = _cells(samples, sought, rows[_same(samples, asked, rows, place)])
         found = []
-        for item in items[np.argsort(-similar, kind="stable")[:MOST_FOUND]].tolist():
+        for item in items[nearest(vectors[sets[0]][[place]], vectors[sets[1]][items], MOST_FOUND)[0]].tolist():
             shown = album.show(sought, int(rows[item]))
             if shown is not None:
                 found.append((int(rows[item]) + 1, shown, bool(_cells(samples, sought, rows[[item]]) & right)))

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from sensorium.metrics.bootstrap import Estimate
 from sensorium.metrics.classification import ECE_BINS
+from sensorium.metrics.proportion import wilson
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,10 +129,10 @@ def reliability(confidence: Floats, right: npt.NDArray[np.bool_], *, prefix: str
     upper.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)), alpha=0.6)
     for number in np.flatnonzero(counts).tolist():
         mine = bins == number
-        low, high = wilson(int(right[mine].sum()), int(mine.sum()))
-        stated, found = float(confidence[mine].mean()), float(right[mine].mean())
-        upper.plot([stated, stated], [low, high], color=SERIES[0], linewidth=1.5, alpha=0.55)
-        upper.plot([stated], [found], marker="o", color=SERIES[0], markersize=6)
+        found = wilson(int(right[mine].sum()), int(mine.sum()))
+        stated = float(confidence[mine].mean())
+        upper.plot([stated, stated], [found.low, found.high], color=SERIES[0], linewidth=1.5, alpha=0.55)
+        upper.plot([stated], [found.value], marker="o", color=SERIES[0], markersize=6)
     upper.set(xlim=(0, 1), ylim=(-0.02, 1.02), ylabel="share that is right")
     upper.tick_params(labelbottom=False)
     lower.bar((np.arange(ECE_BINS) + 0.5) / ECE_BINS, counts, width=0.85 / ECE_BINS, color=SERIES[0], alpha=0.6)
@@ -151,21 +152,6 @@ def scatter(truth: Floats, predicted: Floats, *, prefix: str) -> Svg:
               markeredgewidth=0)
     axes.set(xlabel="true", ylabel="predicted")
     return _svg(figure, prefix, "predicted against true numbers")
-
-
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927).
-
-    Example:
-        >>> low, high = wilson(5, 10)
-        >>> round(low, 3), round(high, 3)
-        (0.237, 0.763)
-    """
-    z = 1.959964
-    share = hits / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * (share * (1 - share) / count + z * z / (4 * count * count)) ** 0.5
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 # ---- from matplotlib to the page ----

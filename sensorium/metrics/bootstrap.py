@@ -178,6 +178,11 @@ def weighted_mean(values: Floats, weights: Weights | None) -> Floats:
     return ratio(matrix @ values, matrix.sum(axis=1))
 
 
+def mean_value(truth: Any, values: Any, weights: Weights | None = None, /) -> Score:
+    """A metric that is the mean of its prediction."""
+    return one_or_many(weighted_mean(np.asarray(values, dtype=np.float64), weights), weights)
+
+
 def _estimate(score: Callable[[Weights], Score], num_rows: int, resampling: Resampling, level: float) -> Estimate:
     count, num_weighted = resampling.weights.shape
     if num_weighted != num_rows:

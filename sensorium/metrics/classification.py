@@ -81,12 +81,17 @@ def auroc(truth: Ints, probabilities: Floats, weights: Weights | None = None) ->
     return one_or_many(ratio(total, defined), weights)
 
 
-def log_loss(truth: Ints, probabilities: Floats, weights: Weights | None = None) -> Score:
-    """Mean of −ln p(true class) in nats, p at least 1e-15; a row of an unseen class has that floor (34.5 nats)."""
+def log_losses(truth: Ints, probabilities: Floats) -> Floats:
+    """(row,) −ln p(true class) in nats, p at least 1e-15; a row of an unseen class has that floor (34.5 nats)."""
     _check(truth, probabilities)
     chosen = probabilities[np.arange(len(truth)), np.maximum(truth, 0)]
     chosen = np.where(truth < 0, PROBABILITY_FLOOR, np.clip(chosen, PROBABILITY_FLOOR, 1.0))
-    return one_or_many(weighted_mean(-np.log(chosen), weights), weights)
+    return np.asarray(-np.log(chosen))
+
+
+def log_loss(truth: Ints, probabilities: Floats, weights: Weights | None = None) -> Score:
+    """The mean of `log_losses`."""
+    return one_or_many(weighted_mean(log_losses(truth, probabilities), weights), weights)
 
 
 def ece(truth: Ints, probabilities: Floats, weights: Weights | None = None) -> Score:

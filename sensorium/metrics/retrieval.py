@@ -26,9 +26,9 @@ from sensorium.metrics.bootstrap import (
     Score,
     Weights,
     estimate,
+    mean_value,
     one_or_many,
     weight_matrix,
-    weighted_mean,
 )
 from sensorium.metrics.relevance import Relevance
 from sensorium.metrics.ties import PlaceSums, all_wrong, expected_discount, expected_precision, median_first_place
@@ -139,7 +139,7 @@ def retrieval_metrics(ranking: Ranking, resampling: Resampling) -> dict[str, Est
     """
     per_query = {**{f"recall_at_{cut}": ranking.hits(cut) for cut in CUTS}, "median_rank": ranking.first,
                  "map": ranking.average_precision, "ndcg": ranking.ndcg, f"ndcg_at_{NDCG_CUT}": ranking.ndcg_cut}
-    return {name: estimate(_median if name == "median_rank" else _mean, values, values, resampling)
+    return {name: estimate(_median if name == "median_rank" else mean_value, values, values, resampling)
             for name, values in per_query.items()}
 
 
@@ -208,10 +208,6 @@ def _read(row: Vectors, right: Ints, candidates: int, tables: PlaceSums) -> tupl
     gains = [float(expected_discount(above, tied, sums).sum() / sums[len(values)])
              for sums in (tables.discounts, tables.cut_discounts)]
     return candidates, len(values), int(above[0]), int(tied[0]), int(right_tied[0]), float(precision), *gains
-
-
-def _mean(truth: Any, values: Any, weights: Weights | None = None, /) -> Score:
-    return one_or_many(weighted_mean(values, weights), weights)
 
 
 def _median(truth: Any, values: Any, weights: Weights | None = None, /) -> Score:

@@ -36,13 +36,14 @@ def calibrate(model: Model, samples: Samples, rows: Rows) -> None:
     alpha = model.recipe.training.alpha
     everything = frozenset(model.schema.names)
     outputs = model.outputs(samples, rows, [everything], complete=False)
+    spared: dict[str, Rows] = {}  # rows that the temperature has not seen
     drawn = Draws(model.recipe.training.seed, 0, rows).order("calibration halves")
     for target in model.schema.targets:
         raw = outputs[target.name][everything]
         labels = samples.labels[target.name]
         known = np.flatnonzero(np.isfinite(raw).all(axis=1) & labels.mask[rows])
         if target.task == "regress":
-            _thresholds(model, samples, target.name, rows[known])
+            spared[target.name] = rows[known]
             continue
         shuffled = drawn[np.isin(drawn, known)]
         first, second = np.sort(shuffled[::2]), np.sort(shuffled[1::2])
@@ -52,29 +53,35 @@ def calibrate(model: Model, samples: Samples, rows: Rows) -> None:
             truth = labels.values[rows[first]].astype(np.int64)
             model.temperatures[target.name] = fit_temperature(raw[first], truth)
         if enough:
-            _thresholds(model, samples, target.name, rows[second])
+            spared[target.name] = rows[second]
+    spared = {name: own for name, own in spared.items() if conformal_rank(len(own), alpha) <= len(own)}
+    if spared:
+        _add_thresholds(model, samples, spared)
 
 
-def _thresholds(model: Model, samples: Samples, name: str, rows: Rows) -> None:
-    """One threshold for every pattern of presence, from rows that have a label."""
-    target = next(one for one in model.schema.targets if one.name == name)
-    presence, names = samples.presence[rows], model.schema.names
-    alpha, balance = model.recipe.training.alpha, model.recipe.training.balance
-    if conformal_rank(len(rows), alpha) > len(rows):
-        return
-    patterns = _patterns(presence, names)
-    raw = model.outputs(samples, rows, patterns)[name]
-    predicted = {}
-    for pattern in patterns:
-        there: npt.NDArray[np.bool_] = np.asarray(presence[:, [names.index(one) for one in pattern]].all(axis=1))
-        values = predictions(target, raw[pattern], temperature=model.temperatures[name], balance=balance)
-        predicted[pattern] = np.where(there[:, None], values, np.nan)
-    truth = samples.labels[name].values[rows]
-    model.conformal[name] = (
-        calibrate_classes(predicted, truth.astype(np.int64), presence, names, alpha=alpha)
-        if target.task == "classify" else
-        calibrate_numbers({pattern: values[:, 0] for pattern, values in predicted.items()},
-                          truth.astype(np.float64), presence, names, alpha=alpha))
+def _add_thresholds(model: Model, samples: Samples, spared: dict[str, Rows]) -> None:
+    """One threshold for every pattern of presence, from each target's own rows; all rows are encoded once."""
+    names, alpha, balance = model.schema.names, model.recipe.training.alpha, model.recipe.training.balance
+    every = np.unique(np.concatenate(list(spared.values())))
+    patterns = _patterns(samples.presence[every], names)
+    raw = model.outputs(samples, every, patterns)
+    for target in model.schema.targets:
+        if target.name not in spared:
+            continue
+        rows = spared[target.name]
+        places, presence = np.searchsorted(every, rows), samples.presence[rows]
+        predicted = {}
+        for pattern in patterns:
+            there = np.array([name not in pattern for name in names]) | presence
+            values = predictions(target, raw[target.name][pattern][places],
+                                 temperature=model.temperatures[target.name], balance=balance)
+            predicted[pattern] = np.where(np.asarray(there.all(axis=1))[:, None], values, np.nan)
+        truth = samples.labels[target.name].values[rows]
+        model.conformal[target.name] = (
+            calibrate_classes(predicted, truth.astype(np.int64), presence, names, alpha=alpha)
+            if target.task == "classify" else
+            calibrate_numbers({pattern: values[:, 0] for pattern, values in predicted.items()},
+                              truth.astype(np.float64), presence, names, alpha=alpha))
 
 
 def _patterns(presence: npt.NDArray[np.bool_], names: tuple[str, ...]) -> list[Subset]:

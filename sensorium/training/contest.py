@@ -8,20 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.answers import predictions
 from sensorium.data.samples import Samples
-from sensorium.metrics.bootstrap import (
-    Estimate,
-    Score,
-    Weights,
-    estimate,
-    one_or_many,
-    replicate_weights,
-    weighted_mean,
-)
-from sensorium.metrics.calibration import fit_temperature
+from sensorium.metrics.bootstrap import Estimate, estimate, mean_value, replicate_weights
 from sensorium.model import Model
 from sensorium.training.loop import Progress
+from sensorium.training.validation import best_predictions, losses_of
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -68,16 +59,11 @@ def row_losses(model: Model, samples: Samples, rows: Rows) -> Floats:
     for target in model.schema.targets:
         raw, labels = outputs[target.name][everything], samples.labels[target.name]
         kept = np.flatnonzero(np.isfinite(raw).all(axis=1) & labels.mask[rows])
+        if not len(kept):
+            continue
         truth = labels.values[rows][kept]
-        if target.task == "classify":
-            kept, truth = kept[truth >= 0], truth[truth >= 0].astype(np.int64)
-            temperature = fit_temperature(raw[kept], truth) if len(kept) else 1.0
-            shares = predictions(target, raw[kept], temperature=temperature, balance=model.recipe.training.balance)
-            own = -np.log(np.maximum(shares[np.arange(len(kept)), truth], 1e-15))
-        else:
-            numbers = predictions(target, raw[kept], temperature=1.0, balance=False)[:, 0]
-            own = 0.5 * ((numbers - truth) / target.std) ** 2
-        total[kept] += target.weight * own
+        predicted = best_predictions(target, raw[kept], truth, balance=model.recipe.training.balance)
+        total[kept] += target.weight * losses_of(target, predicted, truth)
         known[kept] = True
     return np.where(known, total, np.nan)
 
@@ -105,11 +91,7 @@ def _paired(gaps: Floats, groups: Rows | None, seed: int) -> Estimate | None:
     if kept.sum() < 2:
         return None
     resampling = replicate_weights(int(kept.sum()), None if groups is None else groups[kept], seed=seed)
-    return estimate(_mean, gaps[kept], gaps[kept], resampling)
-
-
-def _mean(truth: Any, values: Any, weights: Weights | None = None, /) -> Score:
-    return one_or_many(weighted_mean(np.asarray(values, dtype=np.float64), weights), weights)
+    return estimate(mean_value, gaps[kept], gaps[kept], resampling)
 
 
 def standing_lines(told: list[dict[str, Any]]) -> list[str]:

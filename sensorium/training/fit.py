@@ -193,12 +193,12 @@ def _contest(
                 progress = train(model, prepared.samples, _rows_to_learn(model, prepared, splits.train),
                                  splits.validation, plan, device=device, report=bar, deadline=deadline,
                                  checkpoint=checkpoint)
-        except AlignmentError as error:  # what is to be aligned is no longer finite
-            raise TrainingError(f"the training diverged: {error}; {REMEDY}") from error
-        diverged = _diverged(progress, validated=len(splits.validation) > 0)
-        if diverged is not None and (len(names) == 1 or (best is None and place + 1 == len(names))):
-            raise diverged
-        if diverged is not None:
+            _refuse_diverged(progress, validated=len(splits.validation) > 0)
+        except (AlignmentError, TrainingError) as error:  # the former: what is to be aligned is no longer finite
+            diverged = error if isinstance(error, TrainingError) else TrainingError(
+                f"the training diverged: {error}; {REMEDY}")
+            if best is None and place + 1 == len(names):
+                raise diverged from error
             console.say(f"{name}: {diverged}")
             continue
         console.say(f"{'training' if len(names) == 1 else name} ended after {progress.step} steps: {progress.stopped}; "
@@ -254,8 +254,7 @@ def _schedule(
     more = "" if trainings == 1 else f", as of {trainings - 1} more"
     console.say(f"model: {model.num_parameters():,} parameters; {plan.num_epochs} epochs of {plan.steps_per_epoch} "
                 f"steps{more}{', then a refit' if refits else ''}: about {expected:.1f} minutes at most on "
-                f"{device.device} "
-                f"({1000 * step_seconds:.0f} ms a step)")
+                f"{device.device} ({1000 * step_seconds:.0f} ms a step)")
     return plan, deadline
 
 
@@ -294,9 +293,7 @@ def _refit(
     if progress.stopped == "interrupted":
         console.say("interrupted: the model before the refit is kept")
         return None
-    diverged = _diverged(progress, validated=False)
-    if diverged is not None:
-        raise diverged
+    _refuse_diverged(progress, validated=False)
     again.fusion.volume.copy_(model.fusion.volume)
     again.history, again.facts = model.history, model.facts
     again.facts["refit"] = {"rows": len(rows), "steps": progress.step}
@@ -305,15 +302,14 @@ def _refit(
     return again
 
 
-def _diverged(progress: Progress, *, validated: bool) -> TrainingError | None:
-    """An error where no epoch ended with a finite loss: the weights are no model."""
+def _refuse_diverged(progress: Progress, *, validated: bool) -> None:
+    """Raise where no epoch ended with a finite loss: the weights are no model."""
     if not progress.history:
-        return None
+        return
     loss = progress.best_score if validated else progress.history[-1]["training_loss"]
-    if np.isfinite(loss):
-        return None
-    return TrainingError(f"the training diverged: no epoch of {len(progress.history)} ended with a finite loss; "
-                         f"{REMEDY}")
+    if not np.isfinite(loss):
+        raise TrainingError(f"the training diverged: no epoch of {len(progress.history)} ended with a finite loss; "
+                            f"{REMEDY}")
 
 
 def _align(model: Model, samples: Samples, rows: Rows, console: Console) -> None:

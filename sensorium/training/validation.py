@@ -14,12 +14,15 @@ from sensorium.answers import predictions
 from sensorium.data.batch import target_values
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Target
+from sensorium.metrics.bootstrap import weighted_mean
 from sensorium.metrics.calibration import fit_temperature
-from sensorium.metrics.classification import accuracy, balanced_accuracy, log_loss
+from sensorium.metrics.classification import accuracy, balanced_accuracy, log_losses
 from sensorium.metrics.regression import r2
 from sensorium.model import Model
 from sensorium.objectives import View
 from sensorium.objectives.same import same_keys
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -99,18 +102,32 @@ def _agreement(
     return total, scores
 
 
+def best_predictions(
+    target: Target, raw: Floats, truth: npt.NDArray[np.generic], *, balance: bool,
+) -> Floats:
+    """(row, class_) probabilities at the temperature that fits these rows best, or (row, 1) numbers."""
+    temperature = fit_temperature(raw, truth.astype(np.int64)) if target.task == "classify" else 1.0
+    return predictions(target, raw, temperature=temperature, balance=balance)
+
+
+def losses_of(target: Target, predicted: Floats, truth: npt.NDArray[np.generic]) -> Floats:
+    """(row,) log-losses, or half the squared errors of standardised numbers."""
+    if target.task == "classify":
+        return log_losses(truth.astype(np.int64), predicted)
+    return np.asarray(0.5 * ((predicted[:, 0] - truth.astype(np.float64)) / target.std) ** 2)
+
+
 def _score(
-    target: Target, raw: npt.NDArray[np.float64], truth: npt.NDArray[np.generic], balance: bool,
+    target: Target, raw: Floats, truth: npt.NDArray[np.generic], balance: bool,
 ) -> tuple[float, float]:
+    predicted = best_predictions(target, raw, truth, balance=balance)
+    losses = losses_of(target, predicted, truth)
     if target.task == "regress":
-        numbers = predictions(target, raw, temperature=1.0, balance=balance)[:, 0]
-        error = (numbers - truth.astype(np.float64)) / target.std
-        return float(0.5 * np.mean(error**2)), float(np.asarray(r2(truth.astype(np.float64), numbers)))
+        return float(np.mean(losses)), float(np.asarray(r2(truth.astype(np.float64), predicted[:, 0])))
     classes = truth.astype(np.int64)
-    probabilities = predictions(target, raw, temperature=fit_temperature(raw, classes), balance=balance)
     weights = _class_weights(classes, len(target.classes)) if balance else None
-    loss = float(np.asarray(log_loss(classes, probabilities, weights)))
-    return loss, float(np.asarray((balanced_accuracy if balance else accuracy)(classes, probabilities)))
+    return float(weighted_mean(losses, weights)[0]), float(
+        np.asarray((balanced_accuracy if balance else accuracy)(classes, predicted)))
 
 
 def _class_weights(truth: npt.NDArray[np.int64], num_classes: int) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ import pytest
 from worlds import QUICK, write_small_world
 
 import sensorium as sm
-from sensorium.cli.objectives import fusions_of
+from sensorium.cli.options import fusions_of
 from sensorium.errors import RecipeError
 from sensorium.recipe import FUSION_NAMES, Recipe
 from sensorium.training.console import Quiet
