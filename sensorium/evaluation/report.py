@@ -19,8 +19,9 @@ from markupsafe import Markup
 
 from sensorium.data.schema import Target
 from sensorium.evaluation import plots
-from sensorium.evaluation.evaluate import FEWEST, Evaluation, Fusion
+from sensorium.evaluation.evaluate import Evaluation
 from sensorium.evaluation.finds import retrieval_part
+from sensorium.evaluation.gain import FEWEST, Fusion
 from sensorium.evaluation.mistakes import Album, worst_mistakes
 from sensorium.evaluation.plots import Axis, bars, known, number_words, percent_words, signed
 from sensorium.evaluation.scores import HIGHER_IS_BETTER, METRIC_WORDS, Baseline, Score, primary_metric
