@@ -1,10 +1,12 @@
-"""`sensorium predict`: answers for the rows of a table."""
+"""`sensorium predict`: answers for the rows of a table, a few thousand at a time."""
 
 from __future__ import annotations
 
-import csv
+import dataclasses
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,52 +16,177 @@ from sensorium.cli.options import Json, Outside, listed, print_json
 
 if TYPE_CHECKING:
     from sensorium.answers import Answer
+    from sensorium.cli.answer_columns import Column
+    from sensorium.data.chunks import Chunks
     from sensorium.data.samples import Samples
+    from sensorium.data.table import Table
+    from sensorium.model import Model
+
+ROWS_AT_ONCE = 2048
+MOST_SHOWN = 20
 
 
 def predict(
     run: Annotated[Path, typer.Argument(help="A model folder.")],
     table: Annotated[Path, typer.Argument(help="A table; columns may be missing, cells may be blank.")],
-    out: Annotated[Path | None, typer.Option(help="Write a CSV file here instead of standard output.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write a file here instead of standard output: .csv, .tsv, .parquet "
+                                                  "or .jsonl.")] = None,
     modalities: Annotated[list[str] | None, typer.Option("--modalities", help="Use only these: a,b.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add what each modality contributed.")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add every class's probability.")] = False,
     abstain: Annotated[bool, typer.Option("--abstain", help="Leave an answer blank where its confidence set is not one "
                                                           "class.")] = False,
+    copy: Annotated[list[str] | None, typer.Option("--id", help="Copy these input columns into the answers: a,b; a "
+                                                                "column named id by default.")] = None,
     allow_outside: Outside = False,
     strict: Annotated[bool, typer.Option("--strict", help="Make the first unreadable cell an error.")] = False,
     json: Json = False,
 ) -> None:
-    """Predict every row from whatever is there; one line per row, in order.
+    """Predict every row from whatever is there; one line per row, in order. Any number of rows: they are read, decoded
+    and answered 2,048 at a time.
 
-    Example: [bold]sensorium predict runs/species new.csv --explain --out answers.csv[/bold]
+    Example: [bold]sensorium predict runs/species new.csv --explain --out answers.parquet[/bold]
     """
-    from sensorium.data.read import as_samples
+    from sensorium.data.chunks import read_chunks
     from sensorium.errors import DataError
     from sensorium.model import Model
 
     model = Model.load(run)
     if not model.schema.targets:
         raise DataError(f"{str(run)!r} predicts nothing: it was trained without a target, to embed (Model.embed)")
-    samples = as_samples(table, model.schema, allow_outside=allow_outside)
-    if strict:
-        samples.refuse_unreadable()
-    answers = model.answers(samples, modalities=listed(modalities) or None, explain=explain)
-    for note in [*samples.notes, *(f"unreadable: {cell}" for cell in samples.unreadable[:20])]:
-        typer.echo(note, err=True)
+    used = listed(modalities) or None
+    chunks = read_chunks(table, ROWS_AT_ONCE, allow_outside=allow_outside)
+    parts = answered(model, chunks, modalities=used, explain=explain, strict=strict)
     if json:
-        print_json({"rows": len(answers), "predictions": [
-            {name: _plain(answer, abstain=abstain) for name, answer in row.items()} for row in answers],
-            "unreadable": [vars(cell) for cell in samples.unreadable]})
+        _print_all(parts, abstain=abstain)
         return
-    lines = _lines(answers, samples, explain=explain, probabilities=probabilities, abstain=abstain)
-    if out is None:
-        csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(lines)
-    typer.echo(f"{len(answers)} predictions: {out}", err=True)
+    _write(model, chunks.num_rows, parts, out, used or model.schema.names, listed(copy),
+           lambda copied: _columns(model, copied, explain=explain, probabilities=probabilities, abstain=abstain))
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Some rows with their answers; `start` rows stand before them in the table."""
+
+    start: int
+    table: Table
+    samples: Samples
+    answers: list[dict[str, Answer]]
+
+
+def answered(
+    model: Model, chunks: Chunks, *, modalities: tuple[str, ...] | None = None, explain: bool = False,
+    strict: bool = False,
+) -> Iterator[Part]:
+    """A table's parts, decoded and answered one after the other; rows are numbered as in the whole table."""
+    from sensorium.data.read import default_memory, default_workers
+    from sensorium.data.samples import decoded
+
+    start = 0
+    for table in chunks.parts:
+        samples = decoded(table, model.schema, workers=default_workers(), memory_bytes=default_memory())
+        if strict:
+            _numbered(samples, start).refuse_unreadable()
+        yield Part(start, table, samples, model.answers(samples, modalities=modalities, explain=explain))
+        start += len(table)
+
+
+def _numbered(samples: Samples, start: int) -> Samples:
+    """The same with unreadable cells numbered as in the whole table."""
+    if not start:
+        return samples
+    return dataclasses.replace(samples, cells={name: dataclasses.replace(one, unreadable=tuple(
+        dataclasses.replace(cell, row=cell.row + start) for cell in one.unreadable))
+        for name, one in samples.cells.items()})
+
+
+def _columns(
+    model: Model, copied: tuple[str, ...], *, explain: bool, probabilities: bool, abstain: bool,
+) -> list[Column]:
+    from sensorium.cli.answer_columns import answer_columns
+
+    return answer_columns(model.schema, copied, explain=explain, probabilities=probabilities, abstain=abstain)
+
+
+def _write(
+    model: Model, num_rows: int, parts: Iterator[Part], out: Path | None, used: tuple[str, ...],
+    asked: tuple[str, ...], columns_of: Callable[[tuple[str, ...]], list[Column]],
+) -> None:
+    """Append each part's answers to the file, or to standard output."""
+    from sensorium.cli.answer_columns import columns_to_copy
+    from sensorium.cli.answer_files import CsvWriter, copied_types, partial_path, whole_or_partial
+    from sensorium.training.console import Terminal
+
+    first = next(parts)
+    copied = columns_to_copy(asked, first.table.frame.columns, model.schema)
+    columns = columns_of(copied)
+    console = Terminal()
+    said = _Said(num_rows)
+    opened = nullcontext(CsvWriter(sys.stdout, columns)) if out is None else whole_or_partial(
+        out, columns, copied_types(first.table.frame, copied))
+    done = 0
+    try:
+        with opened as writer, console.bar("predicting") as bar:
+            for part in _chained(first, parts):
+                for line in said.lines(part):
+                    console.say(line)
+                writer.write(_rows(part, copied, used))
+                done = part.start + len(part.answers)
+                if done < num_rows:
+                    bar(done, num_rows, "rows")
+    except BaseException:
+        if out is not None and done:
+            console.say(f"stopped after {done:,} of {num_rows:,} rows: their answers are in {partial_path(out)}")
+        raise
+    if out is not None:
+        console.say(f"{done:,} predictions: {out}")
+
+
+def _chained(first: Part, others: Iterator[Part]) -> Iterator[Part]:
+    yield first
+    yield from others
+
+
+def _rows(part: Part, copied: tuple[str, ...], used: tuple[str, ...]) -> list[Any]:
+    from sensorium.cli.answer_columns import AnswerRow, copied_cells, unread_cells
+
+    return [AnswerRow(part.start + place + 1, answers, cells, unread) for place, (answers, cells, unread) in enumerate(
+        zip(part.answers, copied_cells(part.table.frame, copied), unread_cells(part.samples, used), strict=True))]
+
+
+class _Said:
+    """What has been told of a table's parts: each kind of note once, the first unreadable cells."""
+
+    def __init__(self, num_rows: int) -> None:
+        self._num_rows = num_rows
+        self._notes: set[str] = set()
+        self._cells = 0
+
+    def lines(self, part: Part) -> Iterator[str]:
+        """Notes of a sort not heard yet (their counts are those of the rows they come from), unreadable cells."""
+        stop = part.start + len(part.answers)
+        where = "" if stop - part.start == self._num_rows else f"rows {part.start + 1:,} to {stop:,}: "
+        for note in part.samples.notes:
+            sort = re.sub(r"\d+|\(.*\)", "", note)
+            if sort not in self._notes:
+                yield where + note
+            self._notes.add(sort)
+        for cell in part.samples.unreadable[: MOST_SHOWN - self._cells]:
+            yield f"unreadable: {dataclasses.replace(cell, row=cell.row + part.start)}"
+            self._cells += 1
+
+
+def _print_all(parts: Iterator[Part], *, abstain: bool) -> None:
+    """One JSON object with every answer."""
+    predictions: list[dict[str, Any]] = []
+    unreadable: list[dict[str, Any]] = []
+    for part in parts:
+        predictions += [{name: _plain(answer, abstain=abstain) for name, answer in row.items()} for row in part.answers]
+        unreadable += [{**vars(cell), "row": cell.row + part.start} for cell in part.samples.unreadable]
+        if not part.start:
+            for line in [*part.samples.notes, *map("unreadable: {}".format, part.samples.unreadable[:MOST_SHOWN])]:
+                typer.echo(line, err=True)
+    print_json({"rows": len(predictions), "predictions": predictions, "unreadable": unreadable})
 
 
 def _plain(answer: Answer, *, abstain: bool) -> dict[str, Any]:
@@ -69,44 +196,3 @@ def _plain(answer: Answer, *, abstain: bool) -> dict[str, Any]:
             "probabilities": answer.probabilities, "modalities": list(answer.modalities),
             "contributions": answer.contributions, "from_prior": not answer.modalities,
             "unreadable": list(answer.unreadable)}
-
-
-def _set_words(classes: tuple[str, ...] | None) -> str:
-    """The classes of a confidence set between bars; "" where there is none, "nothing" where none is likely enough."""
-    return "" if classes is None else "|".join(classes) or "nothing"
-
-
-def _lines(
-    answers: list[dict[str, Answer]], samples: Samples, *, explain: bool, probabilities: bool, abstain: bool,
-) -> Iterable[list[Any]]:
-    """A header and a line per row."""
-    schema = samples.schema
-    header = ["row"]
-    for target in schema.targets:
-        header.append(target.name)
-        if target.task == "classify":
-            header.append(f"{target.name}_probability")
-            header.append(f"{target.name}_set")
-            header += [f"{target.name}={label}" for label in target.classes] if probabilities else []
-        else:
-            header += [f"{target.name}_low", f"{target.name}_high"]
-        header += [f"{target.name}_from_{name}" for name in schema.names] if explain else []
-    unreadable: dict[int, list[str]] = {}
-    for cell in samples.unreadable:
-        unreadable.setdefault(cell.row, []).append(f"{cell.column}: {cell.reason}")
-    yield [*header, "modalities", "unreadable"]
-    for number, row in enumerate(answers, start=1):
-        line: list[Any] = [number]
-        for target in schema.targets:
-            answer = row[target.name]
-            line.append("" if abstain and not answer.decided else answer.value)
-            if answer.probabilities is None:
-                line += ["", ""] if answer.interval is None else [float(f"{end:.6g}") for end in answer.interval]
-            else:
-                line.append(round(answer.probability or 0.0, 6))
-                line.append(_set_words(answer.confidence_set))
-                line += [round(p, 6) for p in answer.probabilities.values()] if probabilities else []
-            if explain:
-                line += [float(f"{(answer.contributions or {}).get(name, 0.0):.6g}") for name in schema.names]
-        used = next(iter(row.values())).modalities if row else ()
-        yield [*line, "+".join(used) or "none (training distribution)", "; ".join(unreadable.get(number, []))]
