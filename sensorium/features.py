@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ Report = Callable[[str], Callable[[int, int], None]]
 
 def with_stored_features(
     model: Model, samples: Samples, *, cache: TokenCache | None = None, report: Report | None = None,
-    device: torch.device | None = None,
+    device: torch.device | None = None, but: Collection[str] = (),
 ) -> Samples:
     """The same samples, with the features of frozen encoders in place of their cells.
 
@@ -39,11 +39,13 @@ def with_stored_features(
         cache: where features are kept; the user's own folder where None.
         report: called with a modality's name for a function of (cells done, cells in all).
         device: where to compute; where the model is if None.
+        but: modalities whose cells are wanted as they are, to be damaged.
     """
     replaced: dict[str, Cells] = {}
     for name, encoder in zip(samples.schema.names, model.encoders, strict=True):
         cells = samples.cells[name]
-        if not isinstance(encoder, StagedEncoder) or not encoder.cacheable or cells.stored is not None:
+        if (not isinstance(encoder, StagedEncoder) or not encoder.cacheable or cells.stored is not None
+                or name in but):
             continue
         settings: dict[str, Any] = cells.kind.model_dump(mode="json")  # type: ignore[attr-defined]
         if settings.get("augmentation", 0.0) > 0.0 or not len(cells.arrays):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sensorium.alignment.linear import LinearAlignment
-from sensorium.answers import Answer, make_answers
+from sensorium.answers import Answer, make_answers, with_unlike
 from sensorium.data.batch import Batch, make_batch, prefetch
 from sensorium.data.kinds import TIMED
 from sensorium.data.read import Data, as_samples
@@ -24,8 +24,10 @@ from sensorium.encoders.choice import make_encoder
 from sensorium.errors import DataError, RecipeError, unknown_name
 from sensorium.fusion import FUSIONS
 from sensorium.fusion.base import Fused, Fusion
+from sensorium.fusion.imputation import Imputer, fuse_imputed
 from sensorium.keyed import Draws
 from sensorium.metrics.conformal import Conformal
+from sensorium.metrics.familiarity import Familiarity
 from sensorium.objectives import (
     ALIGNERS,
     Aligner,
@@ -39,6 +41,7 @@ from sensorium.objectives import (
     Regress,
     View,
 )
+from sensorium.objectives.weighting import UncertaintyWeighting
 from sensorium.placing import encoded_cells, placed
 from sensorium.recipe import Recipe
 
@@ -61,7 +64,11 @@ class Model(nn.Module):
     Attributes:
         temperatures: target → the temperature its logits are divided by (1 until calibrated).
         conformal: target → the thresholds of its confidence sets, where there were enough rows to calibrate them.
+        familiar: where the fused vectors of training rows lie, where there were enough rows to say what is unlike them.
         alignment: what maps each modality into one space, where they were aligned in closed form (`sensorium.align`).
+        typical: modality → (place + 1, width) the mean token at each place of a cell and, last, the mean of all, over
+            training rows: where attribution starts from. Empty until trained.
+        imputer: what imputes absent modalities in use, where held-out rows said that it helps.
         history: what training left: one dictionary an epoch.
         facts: what training found out and the report repeats (splits, steps, seconds …), plain values.
     """
@@ -95,10 +102,17 @@ class Model(nn.Module):
                 ALIGNERS[name](schema, options.width, getattr(recipe.objectives, name), batch_size=training.batch_size)
                 for name in recipe.objectives.names)
         self.extras = nn.ModuleList(objectives)
+        self.weighting: UncertaintyWeighting | None = None
+        if training.weighting == "uncertainty":
+            self.weighting = UncertaintyWeighting(
+                [one.name for one in [*self.objectives(), *self.aligning(), *self.other_objectives()]])
         self.alignment: LinearAlignment | None = None
+        self.imputer: Imputer | None = None
         self.fusion_given = fusion is not None
         self.temperatures = {target.name: 1.0 for target in schema.targets}
         self.conformal: dict[str, Conformal] = {}
+        self.familiar: Familiarity | None = None
+        self.typical: dict[str, Tensor] = {}
         self.history: list[dict[str, Any]] = []
         self.facts: dict[str, Any] = {}
 
@@ -122,30 +136,47 @@ class Model(nn.Module):
 
     # --- training and the steps of every use -----------------------------------------------------------------------
 
-    def forward(self, batch: Batch, *presences: Tensor) -> Loss:
+    def forward(self, batch: Batch, *presences: Tensor, watched: Tensor | None = None) -> Loss:
         """The joint loss Σ_k λ_k L_k of a batch, and its parts: the only entry for training.
 
         Args:
             batch: rows with targets.
             presences: (batch, modality) this step's sampled subsets, one or more of each row: the losses are their
                 means, and rows are encoded once. What the rows have where none is given.
+            watched: (batch, modality) subsets of one modality that are scored besides, without gradient, and not
+                counted.
         """
         encoded = self.encode(batch)
         drawn = presences or (encoded.presence,)
         total = torch.zeros((), device=encoded.presence.device)
         parts: dict[str, Tensor] = {}
+        alone = total.new_zeros(len(self.schema.names), 2)
         for presence in drawn:
-            view = self.view(encoded, presence)
+            view = self.view(encoded, presence, impute=False)
             for objective in [*self.objectives(), *self.other_objectives()]:
                 loss = objective(view.restricted(objective.hidden, objective.needs), batch)
-                total = total + objective.weight * loss.total / len(drawn)
+                total = total + self._weighed(objective, loss.total) / len(drawn)
                 parts |= {name: parts.get(name, 0.0) + part / len(drawn) for name, part in loss.parts.items()}
-        view = self.view(encoded)
+                if isinstance(objective, Predictor):
+                    alone = alone + _told_alone(loss, view.presence)
+        view = self.view(encoded, impute=False)
         for aligner in self.aligning():
             loss = aligner(view.restricted(aligner.hidden, aligner.needs), batch)
-            total = total + aligner.weight * loss.total
+            total = total + self._weighed(aligner, loss.total)
             parts |= loss.parts
-        return Loss(total, parts)
+        if watched is not None:
+            with torch.no_grad():
+                view = self.view(encoded, watched, impute=False)
+                for predictor in self.objectives():
+                    loss = predictor(view.restricted(predictor.hidden, predictor.needs), batch)
+                    alone = alone + _told_alone(loss, view.presence)
+        return Loss(total, parts, alone=alone)
+
+    def _weighed(self, objective: Objective, loss: Tensor) -> Tensor:
+        """λ_k L_k."""
+        fixed = self.weighting is None or objective.training_only
+        learned: Tensor = loss if fixed else self.weighting(objective.name, loss)
+        return objective.weight * learned
 
     def objectives(self) -> list[Predictor]:
         """The objectives that predict targets, in the schema's order."""
@@ -195,14 +226,28 @@ class Model(nn.Module):
         values = torch.zeros(num_rows, 1, self.recipe.model.width, device=device) + attached
         return Tokens(values, torch.zeros(num_rows, 1, dtype=torch.bool, device=device))
 
-    def view(self, encoded: Encoded, presence: Tensor | None = None) -> View:
-        """What objectives look at: the encoded batch and the subsets of this step."""
-        return View(encoded, encoded.presence if presence is None else presence & encoded.presence, self._fuse,
-                    names=self.schema.names)
+    def view(self, encoded: Encoded, presence: Tensor | None = None, *, impute: bool = True) -> View:
+        """What objectives look at: the encoded batch and the subsets of this step.
+
+        Args:
+            encoded: a batch after the encoders.
+            presence: (batch, modality) subsets of what the rows have; None: all they have.
+            impute: whether fusing may impute what is absent, where the model has an imputer. Training never does, nor
+                do embeddings, which are compared between subsets.
+        """
+        return View(encoded, encoded.presence if presence is None else presence & encoded.presence,
+                    self._fuse_imputed if impute else self._fuse, names=self.schema.names)
 
     def _fuse(self, encoded: Encoded, presence: Tensor) -> Fused:
         fused: Fused = self.fusion(encoded.tokens, presence)
         return fused
+
+    def _fuse_imputed(self, encoded: Encoded, presence: Tensor) -> Fused:
+        """Fuse, with what held-out rows say is better imputed than left out in rows of their pattern."""
+        wanted = None if self.imputer is None else self.imputer.wanted(presence)
+        if self.imputer is None or wanted is None or not bool(wanted.any()):
+            return self._fuse(encoded, presence)
+        return fuse_imputed(self.fusion, self.imputer, encoded.tokens, presence, wanted)
 
     def fuse(self, encoded: Encoded, modalities: Collection[str] | None = None) -> tuple[Fused | None, Tensor]:
         """Fuse some modalities (all where None) of the rows that have any of them; the rows' positions beside."""
@@ -221,7 +266,8 @@ class Model(nn.Module):
 
     def outputs(
         self, samples: Samples, rows: npt.NDArray[np.int64], subsets: Sequence[Subset], *, complete: bool = True,
-        batch_size: int = INFERENCE_BATCH, progress: Callable[[int, int], None] | None = None,
+        shown: npt.NDArray[np.bool_] | None = None, batch_size: int = INFERENCE_BATCH,
+        progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, dict[Subset, npt.NDArray[np.float64]]]:
         """Raw outputs of every target for several subsets; each row is encoded once, subsets cost only fusion.
 
@@ -230,13 +276,33 @@ class Model(nn.Module):
             rows: (row,) row numbers.
             subsets: sets of modality names.
             complete: score a subset only in rows that have all of it; else with whatever of it a row has.
+            shown: (row, modality) what may be read of these rows; None: all they have.
             batch_size: rows encoded together.
             progress: called with (rows done, rows in all).
 
         Returns:
             target → subset → (row, output) logits or standardised numbers; NaN for rows that are not scored.
         """
-        def read(view: View) -> Iterator[tuple[tuple[str, Subset], Tensor, Tensor]]:
+        return self.outputs_and_vectors(samples, rows, subsets, (), complete=complete, shown=shown,
+                                        batch_size=batch_size, progress=progress)[0]
+
+    def fused_vectors(
+        self, samples: Samples, rows: npt.NDArray[np.int64], subsets: Sequence[Subset], *, complete: bool = True,
+    ) -> dict[Subset, npt.NDArray[np.float64]]:
+        """subset → (row, width) what fusing it gives, on which every head is linear; NaN as in `outputs`."""
+        return self.outputs_and_vectors(samples, rows, (), subsets, complete=complete)[1]
+
+    def outputs_and_vectors(
+        self, samples: Samples, rows: npt.NDArray[np.int64], subsets: Sequence[Subset], vectors_of: Sequence[Subset], *,
+        complete: bool = True, shown: npt.NDArray[np.bool_] | None = None, batch_size: int = INFERENCE_BATCH,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[dict[str, dict[Subset, npt.NDArray[np.float64]]], dict[Subset, npt.NDArray[np.float64]]]:
+        """`outputs` of some subsets and `fused_vectors` of some, with each row encoded once."""
+        def read(view: View) -> Iterator[tuple[tuple[str, Subset] | Subset, Tensor, Tensor]]:
+            for subset in vectors_of:
+                whole, there = view.fuse(self._subset_of(view.presence, subset, complete))
+                if whole is not None:
+                    yield subset, whole.vector, there
             for subset in subsets:
                 presence = self._subset_of(view.presence, subset, complete)
                 for predictor in self.objectives():
@@ -244,16 +310,18 @@ class Model(nn.Module):
                     if fused is not None:
                         yield (predictor.name, subset), predictor.outputs(fused), kept
 
-        sizes = {(target.name, subset): max(1, len(target.classes))
-                 for target in self.schema.targets for subset in subsets}
-        found = self.gathered(samples, rows, read, sizes, batch_size=batch_size, progress=progress)
-        return {target.name: {subset: found[target.name, subset] for subset in subsets}
-                for target in self.schema.targets}
+        sizes: dict[tuple[str, Subset] | Subset, int] = dict.fromkeys(vectors_of, self.recipe.model.width)
+        sizes |= {(target.name, subset): max(1, len(target.classes))
+                  for target in self.schema.targets for subset in subsets}
+        found = self.gathered(samples, rows, read, sizes, shown=shown, batch_size=batch_size, progress=progress)
+        return ({target.name: {subset: found[target.name, subset] for subset in subsets}
+                 for target in self.schema.targets}, {subset: found[subset] for subset in vectors_of})
 
     def gathered(
         self, samples: Samples, rows: npt.NDArray[np.int64],
         read: Callable[[View], Iterable[tuple[K, Tensor, Tensor]]], sizes: Mapping[K, int], *,
-        batch_size: int = INFERENCE_BATCH, progress: Callable[[int, int], None] | None = None,
+        shown: npt.NDArray[np.bool_] | None = None, batch_size: int = INFERENCE_BATCH,
+        progress: Callable[[int, int], None] | None = None,
     ) -> dict[K, npt.NDArray[np.float64]]:
         """What is read off the view of every batch, put together.
 
@@ -262,6 +330,7 @@ class Model(nn.Module):
             rows: (row,) row numbers.
             read: a batch's view → (key, (kept, number) values, (kept,) positions in the batch) …
             sizes: key → numbers a row.
+            shown: (row, modality) what may be read of these rows; None: all they have.
             batch_size: rows encoded together.
             progress: called with (rows done, rows in all).
 
@@ -273,8 +342,9 @@ class Model(nn.Module):
         with torch.inference_mode():
             for start in range(0, len(rows), batch_size):
                 prefetch(samples, rows[start + batch_size : start + 2 * batch_size])
-                view = self.view(self.encode(make_batch(samples, rows[start : start + batch_size]).to(self.device)))
-                for key, values, kept in read(view):
+                encoded = self.encode(make_batch(samples, rows[start : start + batch_size]).to(self.device))
+                some = None if shown is None else torch.from_numpy(shown[start : start + batch_size]).to(self.device)
+                for key, values, kept in read(self.view(encoded, some)):
                     results[key][start + kept.cpu().numpy()] = values.double().cpu().numpy()
                 if progress is not None:
                     progress(min(len(rows), start + batch_size), len(rows))
@@ -327,17 +397,25 @@ class Model(nn.Module):
         usable = frozenset(name for name, kept in zip(self.schema.names, allowed, strict=True) if kept)
         chosen = np.arange(len(samples)) if rows is None else rows
 
+        vectors: dict[Subset, npt.NDArray[np.float64]] = {}
+        present = samples.presence[chosen] & allowed
+
         def outputs(subsets: Sequence[Subset]) -> dict[str, dict[Subset, npt.NDArray[np.float64]]]:
-            found = self.outputs(samples, chosen, list({subset & usable for subset in subsets}), complete=False)
+            first = [usable] if self.familiar is not None and not vectors else []
+            wanted = list({subset & usable for subset in subsets})
+            found, read = self.outputs_and_vectors(samples, chosen, wanted, first, complete=False)
+            vectors.update(read)
             return {target: {subset: values[subset & usable] for subset in subsets} for target, values in found.items()}
 
         broken: dict[int, list[str]] = {}
         for cell in samples.unreadable:
             broken.setdefault(cell.row - 1, []).append(f"{cell.column}: {cell.reason}")
         unreadable = {place: tuple(broken[row]) for place, row in enumerate(chosen.tolist()) if row in broken}
-        return make_answers(outputs, self.schema, samples.presence[chosen] & allowed, temperatures=self.temperatures,
-                            balance=self.recipe.training.balance, explain=explain, unreadable=unreadable,
-                            conformal=self.conformal)
+        answers = make_answers(outputs, self.schema, present, temperatures=self.temperatures,
+                               balance=self.recipe.training.balance, explain=explain, unreadable=unreadable,
+                               conformal=self.conformal)
+        return answers if self.familiar is None or not vectors else with_unlike(
+            answers, self.familiar.strangeness(vectors[usable], present))
 
     @property
     def aligned(self) -> bool:
@@ -384,6 +462,7 @@ class Model(nn.Module):
 
     def _embedded(self, view: View, presence: Tensor) -> tuple[Tensor | None, Tensor]:
         """Unit-length vectors of the rows that have any of the presence, and their positions."""
+        view = self.view(view.encoded, view.presence, impute=False)
         if self.alignment is not None:
             return self._by_alignment(self.alignment, view, presence)
         fused, kept = view.fuse(presence)
@@ -406,6 +485,7 @@ class Model(nn.Module):
         The values are those that objective correlate makes of it, where the model has it, else the fused vector.
         """
         correlate = self.correlate
+        view = self.view(view.encoded, view.presence, impute=False)
         for name in self.schema.names:
             fused, rows = view.alone(name, presence)
             if fused is not None:
@@ -447,6 +527,15 @@ class Model(nn.Module):
         from sensorium.folder import load_model
 
         return load_model(folder, fusion=fusion, objectives=objectives)
+
+
+def _told_alone(loss: Loss, presence: Tensor) -> Tensor:
+    """(modality, 2) the sum of exp(−loss) over rows that show a modality alone, and their number."""
+    if loss.rows is None:
+        return torch.zeros(presence.shape[1], 2, device=presence.device)
+    counted = presence & (presence.sum(dim=1) == 1)[:, None] & torch.isfinite(loss.rows)[:, None]
+    told = torch.where(counted, torch.exp(-loss.rows)[:, None], 0.0)
+    return torch.stack([told.sum(dim=0), counted.sum(dim=0).to(told)], dim=1)
 
 
 def encoder_folder(place: int) -> str:

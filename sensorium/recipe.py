@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -41,6 +41,7 @@ class DataOptions(Section):
         tasks: target → classify or regress.
         weights: target → weight in the joint loss.
         group: the column whose equal values stay together when rows are split.
+        only: the only modalities that are inputs, by name; None for all.
         settings: modality → settings of its kind (an image's height, width, channels, augmentation; a sound's rate …).
         allow_outside: read also media files that lie outside the table's folder.
     """
@@ -53,6 +54,7 @@ class DataOptions(Section):
     tasks: dict[str, str] = {}
     weights: dict[str, float] = {}
     group: str | None = None
+    only: tuple[str, ...] | None = None
     settings: dict[str, dict[str, Any]] = {}
     allow_outside: bool = False
 
@@ -88,12 +90,15 @@ class ModelOptions(Section):
         fusion: a name of sensorium.fusion.FUSIONS.
         compare: train with each of these fusions and keep the best by validation; empty: only with `fusion`.
         encoders: modality → its encoder; left out: the first of its kind, trained from scratch.
+        impute: learn to predict an absent modality's tokens from the present ones; kept only for the patterns of
+            missing modalities in which held-out rows say that it helps.
     """
 
     width: int = Field(default=96, ge=16, multiple_of=16)
     fusion: str = "attention"
     compare: tuple[str, ...] = ()
     encoders: dict[str, EncoderOptions] = {}
+    impute: bool = False
 
     @field_validator("encoders", mode="before")
     @classmethod
@@ -189,7 +194,14 @@ class TrainingOptions(Section):
         label_smoothing: of classify objectives.
         balance: whether rare classes count as much as frequent ones (logit adjustment).
         p_full: the probability that a row keeps all its modalities in a step; otherwise a random subset.
-        singles: whether each step also scores one random modality of every row on its own.
+        singles: whether each step also scores one random modality of every row on its own (unimodal auxiliary losses).
+        expect: modality → the share of rows that will lack it in use, in 0…1; replaces p_full, and the validation loss
+            is that of rows which lack as much.
+        noise: modality → the worst damage expected in use, in 0…1, of its kind's own sort (0.5: a sound at 0 dB); half
+            of the cells of a step are damaged up to that.
+        weighting: how objectives are weighed in the joint loss: fixed (their own weights), or uncertainty (learned
+            log-variances beside).
+        ogm_ge: strength α of gradient modulation, which slows a modality that learns faster than the others; 0 = off.
         patience: epochs without a better validation loss before training stops; 0 = never.
         refit: train once more on training and validation rows for the chosen number of steps; auto: up to 20,000 rows.
         alpha: the share of rows whose confidence set, or interval, may miss the truth.
@@ -209,12 +221,43 @@ class TrainingOptions(Section):
     balance: bool = False
     p_full: float = Field(default=0.5, ge=0, le=1)
     singles: bool = True
+    expect: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    noise: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    weighting: Literal["fixed", "uncertainty"] = "fixed"
+    ogm_ge: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     patience: int = Field(default=15, ge=0)
     refit: Literal["auto", "always", "never"] = "auto"
     alpha: float = Field(default=0.1, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
     workers: int | None = Field(default=None, ge=0)
     memory_gb: float | None = Field(default=None, gt=0)
+
+
+class TransferOptions(Section):
+    """What the model takes over from other runs.
+
+    Args:
+        teacher: a model folder whose answers the model learns to give (objective distil), also on rows without a label.
+        temperature: what the logits of teacher and model are divided by in objective distil; higher: the order of the
+            wrong classes counts more.
+        weight: of objective distil in the joint loss.
+        init: a model folder to begin with: what it has in common with this model is taken over.
+        freeze: a modality, encoders, fusion or all (linear probe) → the first epochs in which it is not trained; None:
+            it never is.
+        against_scratch: also train without teacher, init and freeze on the same rows, and say the difference.
+    """
+
+    teacher: str | None = None
+    temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    init: str | None = None
+    freeze: dict[str, Annotated[int, Field(ge=1)] | None] = {}
+    against_scratch: bool = False
+
+    @property
+    def used(self) -> bool:
+        """Whether anything is taken over."""
+        return self.teacher is not None or self.init is not None or bool(self.freeze)
 
 
 class Recipe(Section):
@@ -226,6 +269,7 @@ class Recipe(Section):
         model: see ModelOptions.
         objectives: see ObjectiveOptions.
         training: see TrainingOptions.
+        transfer: see TransferOptions.
 
     Example:
         >>> Recipe.from_yaml("model: {fusion: concat}").model.fusion
@@ -237,6 +281,7 @@ class Recipe(Section):
     model: ModelOptions = ModelOptions()
     objectives: ObjectiveOptions = ObjectiveOptions()
     training: TrainingOptions = TrainingOptions()
+    transfer: TransferOptions = TransferOptions()
 
     @field_validator("objectives", mode="before")
     @classmethod

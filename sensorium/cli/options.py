@@ -71,6 +71,40 @@ def fusions_of(words: str | None) -> dict[str, Any]:
     return {"fusion": names[0], "compare": names if len(names) > 1 else []}
 
 
+def frozen_of(values: list[str] | None) -> dict[str, int | None]:
+    """`--freeze` as part → the first epochs in which it is not trained, None: never: photo=5, encoders."""
+    found: dict[str, int | None] = {}
+    for word in listed(values):
+        name, sign, epochs = word.partition("=")
+        if not name.strip() or (sign and not epochs.strip().isdigit()):
+            raise RecipeError(f"--freeze {word!r}: expected a part, or a part and a number of epochs, as photo=5")
+        found[name.strip()] = int(epochs) if sign else None
+    return found
+
+
+def expected(values: list[str] | None) -> dict[str, float]:
+    """`--expect` as modality → share of rows that lack it: "audio missing 30%" or audio=0.3, separated by commas."""
+    found = {}
+    for word in listed(values):
+        name, sign, share = word.partition("=")
+        if not sign:
+            name, _, share = word.replace(" is ", " ").partition(" missing")
+        found[name.strip()] = share_of(share.removeprefix(" in "), f"--expect {word!r}", "'audio missing 30%'")
+    return found
+
+
+def share_of(text: str, option: str, example: str) -> float:
+    """A share in 0…1, as .3 or 30%."""
+    number = text.strip()
+    try:
+        share = float(number.removesuffix("%")) / (100.0 if number.endswith("%") else 1.0)
+    except ValueError as error:
+        raise RecipeError(f"{option}: expected {example}") from error
+    if not 0.0 <= share <= 1.0:
+        raise RecipeError(f"{option}: expected a share in 0…1 or a percentage, as {example}")
+    return share
+
+
 def merged(settings: dict[str, dict[str, Any]], more: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Settings of modalities with some of them replaced."""
     return {name: {**settings.get(name, {}), **more.get(name, {})} for name in {**settings, **more}}

@@ -18,12 +18,15 @@ from sensorium.cli.options import (
     Outside,
     Settings,
     Tasks,
+    expected,
+    frozen_of,
     fusions_of,
     listed,
     merged,
     pairs,
     print_json,
     settings_of,
+    share_of,
 )
 
 if TYPE_CHECKING:
@@ -66,11 +69,38 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="AdamW's highest learning rate.")] = None,
     balance: Annotated[bool | None, typer.Option("--balance/--no-balance",
                                                  help="Let rare classes count as much as frequent ones.")] = None,
+    expect: Annotated[list[str] | None, typer.Option(
+        "--expect", help="What rows will lack in use, as 'audio missing 30%'; training and validation follow "
+                         "it.")] = None,
+    noise: Annotated[list[str] | None, typer.Option(
+        "--noise", help="The worst damage expected in use, in 0…1: audio=0.5 (a sound at 0 dB); half of the training "
+                        "cells are damaged up to that.")] = None,
+    weighting: Annotated[str | None, typer.Option(
+        help="How objectives are weighed: fixed, or uncertainty (learned).")] = None,
+    singles: Annotated[bool | None, typer.Option(
+        "--singles/--no-singles", help="Whether each step also scores one modality of every row alone.")] = None,
+    ogm_ge: Annotated[float | None, typer.Option(
+        "--ogm-ge", help="Slow a modality that learns faster than the others: the strength, as 0.5.")] = None,
+    impute: Annotated[bool | None, typer.Option(
+        "--impute/--no-impute", help="Learn to impute absent modalities from the present ones; kept only where "
+                                     "held-out rows say that it helps.")] = None,
     refit: Annotated[str | None, typer.Option(help="Train once more on training and validation rows: auto, always, "
                                                    "never.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of every draw.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that decode media.")] = None,
     memory_gb: Annotated[float | None, typer.Option("--memory", help="Gigabytes of decoded media to keep.")] = None,
+    teacher: Annotated[Path | None, typer.Option(
+        help="A model folder whose answers are learned, also on rows without a label.")] = None,
+    modalities: Annotated[list[str] | None, typer.Option(
+        "--modalities", help="The only modalities that are inputs: audio,note.")] = None,
+    init: Annotated[Path | None, typer.Option(help="A model folder to begin with: what both have in common is taken "
+                                                   "over.")] = None,
+    freeze: Annotated[list[str] | None, typer.Option(
+        "--freeze", help="What is not trained: a modality, encoders, fusion or all (but the heads); photo=5: in the "
+                         "first 5 epochs.")] = None,
+    against_scratch: Annotated[bool | None, typer.Option(
+        "--against-scratch/--no-against-scratch", help="Also train without teacher, init and freeze, and say the "
+                                                       "difference.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed run stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model folder that is there.")] = False,
     allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Train although an input gives the target "
@@ -87,20 +117,28 @@ def train(
 
     chosen = Recipe.read(recipe) if recipe is not None else Recipe()
     weights = {name: _number(value, name) for name, value in pairs(weight, "--weight", "age=0.5").items()}
+    distil = None if "distil" in (listed(target) or chosen.data.targets) else weights.pop("distil", None)
     learnt = objectives_of(chosen, objective, weights, targets=listed(target) or chosen.data.targets)
     chosen = chosen.changed(
-        "data", targets=listed(target) or None, inputs=listed(inputs) or None, ignore=listed(ignore) or None,
+        "data", targets=listed(target) or None, only=listed(modalities) or None,
+        inputs=listed(inputs) or None, ignore=listed(ignore) or None,
         kinds=pairs(kind, "--kind", "note=text") or None, group=group,
         tasks=pairs(task, "--task", "age=regress") or None,
         modalities={name: listed([members]) for name, members in pairs(modality, "--modality", "vitals=hr,bp").items()}
         or None, weights=weights or None, allow_outside=allow_outside or None,
         settings=merged(chosen.data.settings, settings_of(setting)) or None)
-    chosen = chosen.changed("model", **fusions_of(fusion), width=width,
+    chosen = chosen.changed("model", **fusions_of(fusion), width=width, impute=impute,
                             encoders=_encoders(chosen, pairs(encoder, "--encoder", "photo=FOLDER"),
                                                pairs(tune, "--tune", "photo=finetune")) or None)
     chosen = chosen.changed("objectives", **learnt)
     chosen = chosen.changed("training", epochs=epochs, minutes=minutes, batch_size=batch_size, balance=balance,
-                            learning_rate=learning_rate, refit=refit, seed=seed, workers=workers, memory_gb=memory_gb)
+                            learning_rate=learning_rate, refit=refit, seed=seed, workers=workers, memory_gb=memory_gb,
+                            expect=expected(expect) or None, weighting=weighting, singles=singles, ogm_ge=ogm_ge,
+                            noise={name: share_of(worst, f"--noise {name}={worst}", "audio=0.5") for name, worst in
+                                   pairs(noise, "--noise", "audio=0.5").items()} or None)
+    chosen = chosen.changed("transfer", teacher=_path(teacher), init=_path(init), weight=distil,
+                            freeze=frozen_of(freeze) or None,
+                            against_scratch=against_scratch)
     source = table if table is not None else chosen.source
     if source is None:
         raise DataError("no table given: name a file, a folder of class folders, or a recipe with a source")
@@ -121,10 +159,11 @@ def run(
     from sensorium.folder import refuse_taken
     from sensorium.training.console import Terminal
     from sensorium.training.fit import fit
+    from sensorium.training.teaching import taught
 
     refuse_taken(folder, overwrite=overwrite)
     console = Terminal()
-    data = Data(read_table(source, allow_outside=recipe.data.allow_outside), recipe.data)
+    data = taught(Data(read_table(source, allow_outside=recipe.data.allow_outside), recipe.data), recipe)
     for line in str(data).splitlines():
         console.say(line)
     recipe = with_matched_encoders(recipe, data, encoders, console)
@@ -155,6 +194,10 @@ def _encoders(recipe: Recipe, names: dict[str, str], tunes: dict[str, str]) -> d
             raise RecipeError(f"--tune {modality}={tune}: name the pretrained encoder too, --encoder {modality}=FOLDER")
         chosen[modality]["tune"] = tune
     return chosen
+
+
+def _path(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _plain(facts: dict[str, Any]) -> dict[str, Any]:

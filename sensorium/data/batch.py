@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from sensorium.data.cache.store import StoredTokens
-from sensorium.data.kinds.base import Inputs
+from sensorium.data.kinds.base import Inputs, Kind
 from sensorium.data.samples import Samples
 from sensorium.keyed import Draws
 
 HIDDEN_TOKENS = 0.3
 HIDDEN_CHANNELS = 0.6
+NOISE_LEVELS = 4
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,17 @@ class Batch:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Training variants: drawn by (seed, epoch, cell)."""
+    """Training variants: drawn by (seed, epoch, cell).
+
+    Args:
+        seed: the run's.
+        epoch: the pass over the data.
+        noise: modality → the worst damage, in 0…1 of its kind's `corrupt`; half of its cells are damaged up to that.
+    """
 
     seed: int
     epoch: int
+    noise: Mapping[str, float] = field(default_factory=dict)
 
 
 def make_batch(
@@ -128,10 +136,36 @@ def make_batch(
             collated = collated if draws is None else _thinned(collated, draws)
         else:
             collated = cells.kind.collate(cells.arrays.get(distinct.tolist()))
-            collated = collated if draws is None else cells.kind.augment(collated, draws)
+            if draws is not None and augmentation is not None:
+                collated = cells.kind.augment(collated, draws)
+                collated = damaged(cells.kind, collated, augmentation.noise.get(name, 0.0), draws)
         inputs[name] = Packed(collated, torch.from_numpy(present), torch.from_numpy(which), cells.stored is not None)
     return Batch(torch.from_numpy(rows), torch.from_numpy(samples.presence[rows]), inputs,
                  target_values(samples, rows), torch.from_numpy(samples.identities(rows)), step)
+
+
+def damaged(kind: Kind, inputs: Inputs, worst: float, draws: Draws) -> Inputs:
+    """Half of the cells as they are, the others damaged by one of four equally likely amounts, the last the worst.
+
+    Args:
+        kind: what the cells are.
+        inputs: collated cells.
+        worst: the largest severity, in 0…1; 0: nothing is damaged.
+        draws: keyed by the cells.
+    """
+    if worst == 0.0:
+        return inputs
+    amount = draws.integers("noise/amount", high=2 * NOISE_LEVELS) - (NOISE_LEVELS - 1)  # 1 … 4 where it is positive
+    values = inputs.values
+    for level in range(1, NOISE_LEVELS + 1):
+        hit = np.flatnonzero(amount == level)
+        if len(hit):
+            rows = torch.from_numpy(hit)
+            part = Inputs(inputs.values[rows], None if inputs.mask is None else inputs.mask[rows],
+                          None if inputs.span is None else inputs.span[rows])
+            hurt = kind.corrupt(part, worst * level / NOISE_LEVELS, Draws(draws.seed, draws.epoch, draws.rows[hit]))
+            values = values.to(hurt.values.dtype).index_copy(0, rows, hurt.values)
+    return Inputs(values, inputs.mask, inputs.span)
 
 
 def target_values(samples: Samples, rows: npt.NDArray[np.int64]) -> dict[str, TargetValues]:

@@ -32,10 +32,21 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss to minimise and its named parts, each a scalar."""
+    """A loss to minimise.
+
+    Args:
+        total: the loss.
+        parts: what it is made of, by name.
+        rows: (batch,) detached, what each row adds to it before averaging; NaN where it adds nothing. None where a loss
+            is not made of rows.
+        alone: (modality, 2) detached, of rows that show one modality alone: the sum of their exp(−loss), which is the
+            probability of the true class, and their number. Of a whole model's loss only.
+    """
 
     total: Float[Tensor, ""]
     parts: dict[str, Float[Tensor, ""]]
+    rows: Float[Tensor, "batch"] | None = None
+    alone: Float[Tensor, "modality 2"] | None = None
 
 
 Fuse = Callable[[Encoded, Bool[Tensor, "batch modality"]], Fused]
@@ -121,11 +132,14 @@ class Objective(nn.Module, ABC):
         hidden: modalities it must never see as input.
         needs: modalities that must be there.
         learns_unlabelled: whether rows without any target teach it something; training then keeps them.
+        training_only: whether a trained model is whole without it: it has no weights, and a model folder knows nothing
+            of it.
     """
 
     hidden: frozenset[str] = frozenset()
     needs: frozenset[str] = frozenset()
     learns_unlabelled: bool = False
+    training_only: bool = False
 
     def __init__(self, name: str, weight: float) -> None:
         super().__init__()
@@ -197,10 +211,12 @@ class Predictor(Objective, ABC):
         if fused is None:  # no row shows anything: a zero that still reaches every process and every weight
             losses = sum((0.0 * parameter.sum() for parameter in self.parameters()), rows.new_zeros(())).expand(1)
             total = mean_over_labelled(losses, torch.zeros_like(losses, dtype=torch.bool))
-        else:
-            losses = self.losses(self.outputs(fused).float(), target.values[rows])
-            total = mean_over_labelled(losses, target.mask[rows])
-        return Loss(total, {self.name: total})
+            return Loss(total, {self.name: total})
+        losses = self.losses(self.outputs(fused).float(), target.values[rows])
+        total = mean_over_labelled(losses, target.mask[rows])
+        by_row = losses.new_full((len(batch),), torch.nan)
+        by_row[rows] = torch.where(target.mask[rows], losses.detach(), torch.nan)
+        return Loss(total, {self.name: total}, by_row)
 
 
 def mean_over_labelled(losses: Float[Tensor, "batch"], mask: Bool[Tensor, "batch"]) -> Float[Tensor, ""]:

@@ -32,6 +32,11 @@ class Device:
         """Whether this process writes files and speaks."""
         return bool(self._accelerator.is_main_process)
 
+    @property
+    def shared(self) -> bool:
+        """Whether several processes share each step."""
+        return bool(self._accelerator.num_processes > 1)
+
     def wrap(self, model: nn.Module) -> nn.Module:
         """The module to call in a step: gradients are averaged over processes."""
         if self._accelerator.num_processes == 1:

@@ -21,21 +21,29 @@ from sensorium.features import with_stored_features
 from sensorium.fusion.base import Fusion
 from sensorium.model import Model
 from sensorium.objectives import Objective
-from sensorium.recipe import Recipe
+from sensorium.recipe import Recipe, TransferOptions
 from sensorium.training.align import closed_form
 from sensorium.training.calibration import calibrate
 from sensorium.training.console import Console, Quiet, Terminal
 from sensorium.training.contest import Trial, standing_lines, standings, trial_of
 from sensorium.training.distributed import Device
+from sensorium.training.familiar import learn_familiar
+from sensorium.training.freezing import Freezing
+from sensorium.training.imputer_choice import add_imputer, imputation_lines, renew_imputer
 from sensorium.training.loop import Progress, make_optimizer, train, train_step
 from sensorium.training.plan import Plan, make_plan
 from sensorium.training.prepare import Prepared, prepare
+from sensorium.training.scratch import against_scratch, train_scratch
+from sensorium.training.teaching import taught
+from sensorium.training.transfer import Sources, absolute, inherited, transfer_lines
+from sensorium.training.typical import typical_tokens
 from sensorium.training.volume import turn_down
 
 Rows = npt.NDArray[np.int64]
 Made = tuple[Fusion | None, tuple[Objective, ...]]
 REFIT_ROWS = 20_000
 SAFETY = 0.92
+IMPUTING = 0.2  # of a training's time
 REMEDY = "lower --learning-rate, or look for numbers far out of scale in the table"
 
 
@@ -82,9 +90,15 @@ def fit(
     recipe = recipe if isinstance(recipe, Recipe) else Recipe() if recipe is None else Recipe.read(recipe)
     if not isinstance(data, Data):
         data = dataclasses.replace(read(data, allow_outside=recipe.data.allow_outside), options=recipe.data)
+    recipe = recipe.model_copy(update={"transfer": absolute(recipe.transfer)})
+    data = taught(data, recipe)
+    sources = Sources.of(recipe.transfer)
     recipe = recipe.model_copy(update={"data": data.options, "source": _absolute(data.table.source)})
-    unlabelled = bool(recipe.objectives.names) or any(one.learns_unlabelled for one in objectives)
-    prepared = prepare(data, recipe, console=console, allow_leak=allow_leak, strict=strict, unlabelled=unlabelled)
+    recipe = inherited(recipe, data.schema, sources.origin)
+    unlabelled = (bool(recipe.objectives.names) or sources.teacher is not None
+                  or any(one.learns_unlabelled for one in objectives))
+    prepared = prepare(data, recipe, console=console, allow_leak=allow_leak, strict=strict, unlabelled=unlabelled,
+                       sources=sources)
     checkpoints = _checkpoints(out, recipe, resume, device)
     made = (fusion, tuple(objectives))
     refits = recipe.training.refit == "always" or (
@@ -100,11 +114,19 @@ def fit(
     turned = turn_down(model, prepared.samples, splits.validation) if model.schema.targets else {}
     for name, volume in turned.items():
         console.say(f"{name} misleads on validation rows: it is turned down to {volume:g}")
+    imputed = _impute(model, prepared, chosen, console, _end(recipe, started), refits) if recipe.model.impute else None
     calibrate(model, prepared.samples, splits.calibration)
+    learn_familiar(model, prepared.samples, splits.train, splits.calibration)
+    model.typical = typical_tokens(model, prepared.samples, splits.train)
     _align(model, prepared.samples, splits.train, console)
     _note_facts(model, prepared, chosen, device)
+    if recipe.transfer.used:
+        model.facts["transfer"] = prepared.transfer.facts(model) | _compared(
+            model, prepared, chosen, device, console, checkpoints, made, _end(recipe, started))
     if told:
         model.facts["fusions"] = told
+    if imputed is not None:
+        model.facts["imputation"] = imputed
     if on_chosen is not None:
         on_chosen(model, prepared)
     interrupted = chosen.stopped == "interrupted"
@@ -135,7 +157,8 @@ def _stored(model: Model, samples: Samples, console: Console, device: Device) ->
 
         if not device.is_main:
             device.wait()
-        found = with_stored_features(model, samples, report=report, device=device.device)
+        found = with_stored_features(model, samples, report=report, device=device.device,
+                                     but=[name for name, worst in model.recipe.training.noise.items() if worst > 0])
         if device.is_main:
             device.wait()
     for name, cells in found.cells.items():
@@ -182,6 +205,8 @@ def _contest(
     trials: list[Trial] = []
     for place, name in enumerate(names):
         model = _made(prepared.samples.schema, recipe.changed("model", fusion=name), made)
+        for line in prepared.transfer.begin(model):
+            console.say(line)
         if place == 0:
             prepared = dataclasses.replace(prepared, samples=_stored(model, prepared.samples, console, device))
         splits = prepared.splits
@@ -190,9 +215,9 @@ def _contest(
             "choose.safetensors" if len(names) == 1 else f"choose_{name}.safetensors")
         try:
             with console.bar("training" if len(names) == 1 else f"training {name}") as bar:
-                progress = train(model, prepared.samples, _rows_to_learn(model, prepared, splits.train),
+                progress = train(model, prepared.learning, _rows_to_learn(model, prepared, splits.train),
                                  splits.validation, plan, device=device, report=bar, deadline=deadline,
-                                 checkpoint=checkpoint)
+                                 checkpoint=checkpoint, judged=prepared.samples)
             _refuse_diverged(progress, validated=len(splits.validation) > 0)
         except (AlignmentError, TrainingError) as error:  # the former: what is to be aligned is no longer finite
             diverged = error if isinstance(error, TrainingError) else TrainingError(
@@ -229,6 +254,30 @@ def _end(recipe: Recipe, started: float) -> float | None:
     return None if minutes is None else started + SAFETY * 60.0 * minutes
 
 
+def _before_imputing(end: float | None) -> float | None:
+    """When to end a training that an imputer is to follow."""
+    return None if end is None else end - max(0.0, end - time.monotonic()) * IMPUTING / (1.0 + IMPUTING)
+
+
+def _impute(
+    model: Model, prepared: Prepared, chosen: Progress, console: Console, end: float | None, refits: bool,
+) -> dict[str, Any] | None:
+    """Give the model what imputes absent modalities, where it helps; what was found, for its facts."""
+    if chosen.stopped == "interrupted":
+        return None
+    now, passes = time.monotonic(), IMPUTING + int(refits) * (1.0 + IMPUTING)
+    deadline = None if end is None else now + max(0.0, end - now) * IMPUTING / passes
+    try:
+        found = add_imputer(model, prepared.samples, np.union1d(prepared.splits.train, prepared.unlabelled),
+                            prepared.splits.validation, deadline=deadline)
+    except KeyboardInterrupt:
+        chosen.stopped = "interrupted"
+        return None
+    for line in imputation_lines(found):
+        console.say(line)
+    return found
+
+
 def _schedule(
     model: Model, prepared: Prepared, device: Device, console: Console, trainings: int, refits: bool, started: float,
 ) -> tuple[Plan, float | None]:
@@ -243,7 +292,9 @@ def _schedule(
     options = model.recipe.training
     step_seconds, epoch_seconds = _probe(model, prepared, device)
     num_rows = len(_rows_to_learn(model, prepared, prepared.splits.train))
-    passes = trainings + int(refits)
+    taking = model.recipe.transfer
+    passes = trainings + int(refits) + int(taking.against_scratch and taking.used) + (
+        IMPUTING * (1 + int(refits)) if model.recipe.model.impute else 0.0)
     deadline = seconds = None
     if options.minutes is not None:
         now = time.monotonic()
@@ -261,12 +312,14 @@ def _schedule(
 def _probe(model: Model, prepared: Prepared, device: Device) -> tuple[float, float]:
     """Seconds of a step and of a validation, measured on a copy that is thrown away."""
     trial = copy.deepcopy(model).to(device.device)
+    freezing = Freezing(trial)
     optimizer = make_optimizer(trial, trial.recipe.training)
     rows = prepared.splits.train[: trial.recipe.training.batch_size]
     times = []
     for _ in range(4):
         begun = time.monotonic()
-        float(train_step(trial, trial, optimizer, prepared.samples, rows, epoch=0, lr=0.0, device=device))
+        float(train_step(trial, trial, optimizer, prepared.learning, rows, epoch=0, lr=0.0, device=device,
+                         freezing=freezing).total)
         times.append(time.monotonic() - begun)
     step = float(np.median(times[1:]))
     return step, step * 0.4 * len(prepared.splits.validation) / max(1, len(rows))
@@ -285,11 +338,13 @@ def _refit(
     splits = prepared.splits
     rows = _rows_to_learn(model, prepared, np.sort(np.concatenate([splits.train, splits.validation])))
     again = _made(model.schema, model.recipe, made)
+    prepared.transfer.begin(again)
     steps = make_plan(len(rows), model.recipe.training).steps_per_epoch
     with console.bar("refit on training and validation rows") as bar:
-        progress = train(again, prepared.samples, rows, np.zeros(0, dtype=np.int64),
+        progress = train(again, prepared.learning, rows, np.zeros(0, dtype=np.int64),
                          Plan(max(1, chosen.best_step), steps), device=device, report=bar,
-                         checkpoint=checkpoints and checkpoints / "refit.safetensors", deadline=deadline)
+                         checkpoint=checkpoints and checkpoints / "refit.safetensors",
+                         deadline=deadline if model.imputer is None else _before_imputing(deadline))
     if progress.stopped == "interrupted":
         console.say("interrupted: the model before the refit is kept")
         return None
@@ -297,7 +352,12 @@ def _refit(
     again.fusion.volume.copy_(model.fusion.volume)
     again.history, again.facts = model.history, model.facts
     again.facts["refit"] = {"rows": len(rows), "steps": progress.step}
+    if model.imputer is not None:
+        renew_imputer(again, prepared.samples, np.union1d(rows, prepared.unlabelled), before=model,
+                      step=model.facts["imputation"]["step"], deadline=deadline)
     calibrate(again, prepared.samples, splits.calibration)
+    learn_familiar(again, prepared.samples, rows, splits.calibration)
+    again.typical = typical_tokens(again, prepared.samples, rows)
     _align(again, prepared.samples, rows, console)
     return again
 
@@ -321,6 +381,24 @@ def _align(model: Model, samples: Samples, rows: Rows, console: Console) -> None
         model.alignment = closed_form(model, samples, rows)
     except AlignmentError as error:
         console.say(f"the modalities are not put into one space: {error}")
+
+
+def _compared(
+    model: Model, prepared: Prepared, chosen: Progress, device: Device, console: Console, checkpoints: Path | None,
+    made: Made, deadline: float | None,
+) -> dict[str, Any]:
+    """Where it is asked for: what was taken over from other runs against training from scratch, for the facts."""
+    if not model.recipe.transfer.against_scratch or chosen.stopped == "interrupted":
+        return {}
+    scratch = _made(model.schema, model.recipe.model_copy(update={"transfer": TransferOptions()}), made)
+    found = {}
+    if train_scratch(scratch, prepared, _rows_to_learn(scratch, prepared, prepared.splits.train), device=device,
+                     console=console, checkpoint=checkpoints and checkpoints / "scratch.safetensors",
+                     deadline=deadline):
+        found = {"against_scratch": against_scratch(model, scratch, prepared)}
+    for line in transfer_lines(found):
+        console.say(line)
+    return found
 
 
 def _note_facts(model: Model, prepared: Prepared, chosen: Progress, device: Device) -> None:

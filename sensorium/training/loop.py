@@ -17,12 +17,15 @@ from sensorium.data.batch import Augmentation, Step, make_batch, prefetch
 from sensorium.data.samples import Samples
 from sensorium.keyed import Draws
 from sensorium.model import Model
+from sensorium.objectives import Loss
 from sensorium.recipe import TrainingOptions
 from sensorium.training.buckets import bucketed, row_lengths
 from sensorium.training.checkpoint import load_checkpoint, save_checkpoint
 from sensorium.training.distributed import Device
+from sensorium.training.freezing import Freezing
+from sensorium.training.modulation import encoder_place, everywhere, modulate
 from sensorium.training.plan import Plan, learning_rate
-from sensorium.training.subsets import sample_subsets
+from sensorium.training.subsets import sample_single, sample_subsets
 from sensorium.training.validation import validate
 
 Rows = npt.NDArray[np.int64]
@@ -56,7 +59,7 @@ class Progress:
 
 def train(
     model: Model, samples: Samples, rows: Rows, validation: Rows, plan: Plan, *, device: Device, report: Report,
-    checkpoint: Path | None = None, deadline: float | None = None,
+    checkpoint: Path | None = None, deadline: float | None = None, judged: Samples | None = None,
 ) -> Progress:
     """Train a model in place; it ends with the weights of the best validation, or the last ones without validation.
 
@@ -71,16 +74,18 @@ def train(
         checkpoint: a file to write to, and to continue from where it exists.
         deadline: a time.monotonic() by which to end; the schedule is changed to meet it. Such a run depends on the
             machine's speed, and only a run without one resumes bit for bit.
+        judged: the same table with the labels that validation goes by; None: those of `samples`.
     """
     options = model.recipe.training
     model.to(device.device)
+    freezing = Freezing(model, shared=device.shared)
     optimizer = make_optimizer(model, options)
     progress, best = Progress(), None
     if checkpoint is not None and checkpoint.exists():
         best, facts = load_checkpoint(checkpoint, model, optimizer)
         progress = Progress(**facts)
     wrapped = device.wrap(model)
-    losses: list[Tensor] = []
+    losses: list[Loss] = []
     lengths = row_lengths(samples)
     batches: list[Rows] = []
     written = [time.monotonic(), 0.0]
@@ -95,7 +100,7 @@ def train(
             if place + 1 < len(batches):
                 prefetch(samples, batches[place + 1])
             losses.append(train_step(wrapped, model, optimizer, samples, batches[place], epoch=epoch,
-                                     lr=learning_rate(progress.done, options), device=device))
+                                     lr=learning_rate(progress.done, options), device=device, freezing=freezing))
             progress.step += 1
             progress.done = progress.step / plan.num_steps if deadline is None else min(1.0, progress.done + rate)
             progress.seconds = time.monotonic() - started
@@ -104,7 +109,7 @@ def train(
                 report(progress.step, round(progress.step / progress.done), _said(losses, len(rows), plan, progress))
             if place + 1 < plan.steps_per_epoch and not finished:
                 continue
-            best = _end_epoch(model, samples, validation, progress, losses, best, epoch)
+            best = _end_epoch(model, samples if judged is None else judged, validation, progress, losses, best, epoch)
             losses = []
             progress.stopped = _why_stop(progress, options, plan, finished)
             if deadline is not None:
@@ -115,6 +120,7 @@ def train(
                 written[:] = [time.monotonic(), time.monotonic() - begun]
     except KeyboardInterrupt:
         progress.stopped = "interrupted"
+    freezing.release()
     if best is not None:
         model.load_state_dict(best)
     return progress
@@ -122,9 +128,9 @@ def train(
 
 def train_step(
     wrapped: nn.Module, model: Model, optimizer: torch.optim.Optimizer, samples: Samples, rows: Rows, *, epoch: int,
-    lr: float, device: Device,
-) -> Tensor:
-    """One optimiser step on some rows; returns the detached joint loss.
+    lr: float, device: Device, freezing: Freezing | None = None,
+) -> Loss:
+    """One optimiser step on some rows; returns the detached loss.
 
     Args:
         wrapped: the model as the device wraps it for several processes.
@@ -135,56 +141,74 @@ def train_step(
         epoch: keys augmentation and subsets.
         lr: this step's learning rate.
         device: where to compute.
+        freezing: what is not trained in this epoch.
     """
     options = model.recipe.training
     mine = device.share(rows)
     lot = int(Draws(options.seed, epoch, rows[:1]).integers("step", high=2**31)[0])
-    batch = make_batch(samples, mine, Augmentation(options.seed, epoch), Step(lot, samples.presence[rows]))
-    batch = batch.to(device.device)
-    drawn = sample_subsets(samples.presence[mine], Draws(options.seed, epoch, mine), options)
+    augmentation = Augmentation(options.seed, epoch, options.noise)
+    batch = make_batch(samples, mine, augmentation, Step(lot, samples.presence[rows])).to(device.device)
+    draws = Draws(options.seed, epoch, mine)
+    drawn = sample_subsets(samples.presence[mine], draws, options, model.schema.names)
+    watched = sample_single(samples.presence[mine], draws) if options.ogm_ge > 0 and not options.singles else None
     for group in optimizer.param_groups:
         group["lr"] = lr * group["factor"]
     model.train()
+    if freezing is not None:
+        freezing.before(epoch)
     with device.autocast():
-        loss = wrapped(batch, *(torch.from_numpy(presence).to(device.device) for presence in drawn))
+        loss: Loss = wrapped(batch, *(torch.from_numpy(presence).to(device.device) for presence in drawn),
+                             watched=None if watched is None else torch.from_numpy(watched).to(device.device))
     optimizer.zero_grad(set_to_none=True)
     device.backward(loss.total)
+    if freezing is not None:
+        freezing.after(epoch)
+    assert loss.alone is not None
+    if options.ogm_ge > 0:
+        modulate(model, optimizer, loss.alone, Draws(options.seed, epoch, rows[:1]))
     nn.utils.clip_grad_norm_(model.parameters(), options.clip, foreach=True)
     optimizer.step()
-    detached: Tensor = loss.total.detach()
-    return detached
+    return Loss(loss.total.detach(), {name: part.detach() for name, part in loss.parts.items()}, alone=loss.alone)
 
 
 def make_optimizer(model: Model, options: TrainingOptions) -> torch.optim.AdamW:
     """AdamW; weight decay on matrices and kernels only, not on norms, biases and positions.
 
-    Each group has a `factor` of the learning rate, below 1 for what is finetuned (`Encoder.learning_rates`).
+    Each group has a `factor` of the learning rate, below 1 for what is finetuned (`Encoder.learning_rates`); with
+    gradient modulation also the place of the modality whose `encoder` it belongs to, else None.
     """
     factors = model.learning_rates()
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
+    groups: dict[tuple[float, bool, int | None], list[nn.Parameter]] = {(1.0, True, None): [], (1.0, False, None): []}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             prefix = max((p for p in factors if name.startswith(p)), key=len, default=None)
             factor = 1.0 if prefix is None else factors[prefix]
-            groups.setdefault((factor, parameter.ndim >= 2), []).append(parameter)
-    described = [{"params": parameters, "weight_decay": options.weight_decay if decayed else 0.0, "factor": factor}
-                 for (factor, decayed), parameters in groups.items() if parameters]
+            place = encoder_place(name) if options.ogm_ge > 0 else None
+            groups.setdefault((factor, parameter.ndim >= 2, place), []).append(parameter)
+    described = [{"params": parameters, "weight_decay": options.weight_decay if decayed else 0.0, "factor": factor,
+                  "encoder": place} for (factor, decayed, place), parameters in groups.items() if parameters]
     return torch.optim.AdamW(described, lr=options.learning_rate, foreach=True)
 
 
-def _said(losses: list[Tensor], num_rows: int, plan: Plan, progress: Progress) -> str:
+def _said(losses: list[Loss], num_rows: int, plan: Plan, progress: Progress) -> str:
     samples = progress.step * num_rows / plan.steps_per_epoch
-    return f"loss {float(losses[-1]):.3f}, {samples / max(1e-9, progress.seconds):.0f} samples/s"
+    return f"loss {float(losses[-1].total):.3f}, {samples / max(1e-9, progress.seconds):.0f} samples/s"
 
 
 def _end_epoch(
-    model: Model, samples: Samples, validation: Rows, progress: Progress, losses: list[Tensor],
+    model: Model, samples: Samples, validation: Rows, progress: Progress, losses: list[Loss],
     best: dict[str, Tensor] | None, epoch: int,
 ) -> dict[str, Tensor] | None:
     """Validate, write the epoch down, keep the weights where they are the best so far."""
     entry: dict[str, Any] = {"epoch": epoch + 1, "step": progress.step,
-                             "training_loss": float(torch.stack(losses).mean()),
+                             "training_loss": float(torch.stack([loss.total for loss in losses]).mean()),
                              "seconds": round(progress.seconds, 2)}
+    told = everywhere(torch.stack([loss.alone for loss in losses if loss.alone is not None]).sum(dim=0))
+    if len(told) > 1 and told[:, 1].any():
+        entry["alone"] = {name: score / count for name, (score, count) in zip(model.schema.names, told.tolist(),
+                                                                              strict=True) if count}
+    if model.weighting is not None:
+        entry["weights"] = model.weighting.weights()
     if len(validation):
         result = validate(model, samples, validation)
         entry |= {"validation_loss": result.loss, "scores": result.scores}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,13 @@ from sensorium.data.samples import Samples, decoded, group_numbers, measured, re
 from sensorium.data.schema import Schema
 from sensorium.data.split import Splits, split_rows
 from sensorium.encoders.choice import adapted
-from sensorium.errors import DataError
-from sensorium.recipe import Recipe
+from sensorium.errors import DataError, RecipeError, unknown_name
+from sensorium.recipe import Recipe, TransferOptions
 from sensorium.training.console import Console
+from sensorium.training.initialise import with_settings
+from sensorium.training.subsets import missing_shares
+from sensorium.training.teaching import teacher_answers
+from sensorium.training.transfer import Sources, Transfer
 
 Rows = npt.NDArray[np.int64]
 
@@ -31,16 +35,33 @@ class Prepared:
         splits: its labelled rows.
         unlabelled: rows without any target, for the objectives that can use them.
         num_unreadable: labelled rows in which nothing is readable.
+        transfer: what fresh models are given from other runs.
     """
 
     samples: Samples
     splits: Splits
     unlabelled: Rows
     num_unreadable: int
+    transfer: Transfer = field(default_factory=lambda: Transfer(TransferOptions()))
+
+    @property
+    def taught(self) -> frozenset[str]:
+        """Targets whose labels are a teacher's answers."""
+        return self.transfer.taught
+
+    @property
+    def learning(self) -> Samples:
+        """The samples to learn from: a teacher's answers are no labels there, objective distil learns them."""
+        if not self.taught:
+            return self.samples
+        labels = {name: replace(one, mask=np.zeros_like(one.mask)) if name in self.taught else one
+                  for name, one in self.samples.labels.items()}
+        return replace(self.samples, labels=labels)
 
 
 def prepare(
     data: Data, recipe: Recipe, *, console: Console, allow_leak: bool, strict: bool, unlabelled: bool = False,
+    sources: Sources | None = None,
 ) -> Prepared:
     """Check, split, measure and decode.
 
@@ -50,25 +71,37 @@ def prepare(
         console: where to speak.
         allow_leak, strict: as of `fit`.
         unlabelled: whether an objective learns from rows without a label; where no target is given, from all of them.
+        sources: the runs that something is taken over from.
     """
     table, schema = data.table, data.schema
+    sources = Sources() if sources is None else sources
+    taught = frozenset(target.name for target in data.taught)
     if not schema.targets and not unlabelled:
         raise DataError(f"no target given: name a column to predict (one of {', '.join(table.frame.columns)}), or an "
                         f"objective that needs none (contrast, correlate)")
     if not allow_leak:
-        refuse_leaks(find_leaks(table, schema, seed=recipe.training.seed))
+        refuse_leaks(find_leaks(table, _without(schema, taught), seed=recipe.training.seed))
     labelled = np.full(len(table), not schema.targets)
+    answers = {} if sources.teacher is None else teacher_answers(
+        sources.teacher, data, str(recipe.transfer.teacher), console)
     for target in schema.targets:
-        labelled |= read_labels(table, target).mask
+        labelled |= answers[target.name].known if target.name in taught else read_labels(table, target).mask
     shared = [cell_numbers(table, m) for m in schema.modalities if not isinstance(m.kind, TextKind | TableKind)]
+    missing_shares(recipe.training, schema.names)
+    for name in recipe.training.noise:
+        if name not in schema.names:
+            raise RecipeError(f"training.noise: {unknown_name('modality', name, list(schema.names))}")
     schema = adapted(schema, recipe.model.encoders)
     splits = split_rows(np.flatnonzero(labelled), groups=group_numbers(table, schema), shared=shared,
                         named=split_words(table, schema), seed=recipe.training.seed)
-    schema = measured(table, schema, splits.train)
+    schema = _measured(data, schema, splits.train, taught)
+    if sources.origin is not None:
+        schema = with_settings(schema, sources.origin.schema, recipe.data.settings)
     options = recipe.training
     workers = default_workers() if options.workers is None else options.workers
     memory = default_memory() if options.memory_gb is None else options.memory_gb * 2**30
     samples = _decoded(data, schema, workers, memory, console)
+    samples = replace(samples, labels={**samples.labels, **{name: answers[name].labels() for name in taught}})
     if strict:
         samples.refuse_unreadable()
     _refuse_useless(samples, schema)
@@ -81,9 +114,22 @@ def prepare(
     if recipe.objectives.names and not schema.targets and alone == len(kept.train):
         raise DataError(f"nothing to learn: not one of {alone} training rows has two modalities, and without a target "
                         f"objective {' and '.join(recipe.objectives.names)} learns from such rows only")
-    prepared = Prepared(samples, kept, np.flatnonzero(~labelled & readable), int((labelled & ~readable).sum()))
+    prepared = Prepared(samples, kept, np.flatnonzero(~labelled & readable), int((labelled & ~readable).sum()),
+                        Transfer(recipe.transfer, sources.origin, answers, taught))
     _say_data(prepared, console, aligned=bool(recipe.objectives.names))
     return prepared
+
+
+def _without(schema: Schema, taught: frozenset[str]) -> Schema:
+    """The schema without the targets that the table has no labels of."""
+    return schema.model_copy(update={"targets": tuple(one for one in schema.targets if one.name not in taught)})
+
+
+def _measured(data: Data, schema: Schema, rows: Rows, taught: frozenset[str]) -> Schema:
+    """Kinds and targets measured on these rows; targets that are taught keep what the teacher measured."""
+    found = measured(data.table, _without(schema, taught), rows)
+    known = {one.name: one for one in found.targets}
+    return found.model_copy(update={"targets": tuple(known.get(one.name, one) for one in schema.targets)})
 
 
 def _decoded(data: Data, schema: Schema, workers: int, memory: float, console: Console) -> Samples:

@@ -14,6 +14,7 @@ from sensorium.answers import predictions
 from sensorium.data.batch import target_values
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Target
+from sensorium.keyed import Draws
 from sensorium.metrics.bootstrap import weighted_mean
 from sensorium.metrics.calibration import fit_temperature
 from sensorium.metrics.classification import accuracy, balanced_accuracy, log_losses
@@ -21,6 +22,7 @@ from sensorium.metrics.regression import r2
 from sensorium.model import Model
 from sensorium.objectives import View
 from sensorium.objectives.same import same_keys
+from sensorium.training.subsets import missing_shares, sample_expected
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,10 +32,10 @@ class Validation:
     """A validation.
 
     Args:
-        loss: Σ_k weight_k · loss_k with whatever each row has: log-loss at the best temperature (so that being too
-            sure, which calibration mends, does not count), half the squared error of standardised numbers, or what an
-            objective of alignment makes of them. NaN where an output is not finite: a model that has diverged is never
-            the best one.
+        loss: Σ_k weight_k · loss_k with whatever each row has, or would have in use (`expect`): log-loss at the best
+            temperature (so that being too sure, which calibration mends, does not count), half the squared error of
+            standardised numbers, or what an objective of alignment makes of them. NaN where an output is not finite: a
+            model that has diverged is never the best one.
         scores: target → subset ("all" or a modality) → accuracy (balanced where asked for) or R²; objective of
             alignment → pair of modalities → recall at 1 or mean correlation.
     """
@@ -43,15 +45,21 @@ class Validation:
 
 
 def validate(model: Model, samples: Samples, rows: npt.NDArray[np.int64]) -> Validation:
-    """Score some rows with all their modalities, and with each modality alone."""
+    """Score some rows with all their modalities, and with each modality alone; where the recipe expects modalities to
+    be missing in use, the loss is that of rows which lack as much."""
     total, scores = _agreement(model, samples, rows)
     if not model.schema.targets:
         return Validation(total, scores)
     everything = frozenset(model.schema.names)
     singles = [frozenset({name}) for name in model.schema.names] if len(model.schema.names) > 1 else []
     outputs = model.outputs(samples, rows, [everything, *singles], complete=False)
-    balance = model.recipe.training.balance
+    options = model.recipe.training
+    lacking, balance = missing_shares(options, model.schema.names), options.balance
     readable = samples.presence[rows].any(axis=1)
+    expected = outputs
+    if lacking is not None:
+        shown = sample_expected(samples.presence[rows], Draws(options.seed, 0, rows), lacking)
+        expected = model.outputs(samples, rows, [everything], complete=False, shown=shown)
     for target in model.schema.targets:
         labels = samples.labels[target.name]
         scores[target.name] = {}
@@ -66,6 +74,8 @@ def validate(model: Model, samples: Samples, rows: npt.NDArray[np.int64]) -> Val
             loss, score = _score(target, raw[kept], labels.values[rows][kept], balance)
             scores[target.name]["all" if subset == everything else next(iter(subset))] = score
             if subset == everything:
+                if lacking is not None:
+                    loss, _ = _score(target, expected[target.name][subset][kept], labels.values[rows][kept], balance)
                 total += target.weight * loss
     return Validation(total, scores)
 
