@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from sensorium.cli import cache, demo, evaluate, inspect, predict, train
+from sensorium.cli import cache, compare, demo, evaluate, inspect, predict, train
 
 app = typer.Typer(
     name="sensorium", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -17,6 +17,7 @@ app = typer.Typer(
 app.command("inspect")(inspect.inspect)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("demo")(demo.demo)
 app.command("cache")(cache.cache)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from sensorium.data.checks import Example, Finding, Place
@@ -20,6 +18,7 @@ from sensorium.data.inspect import Inspection
 from sensorium.data.kinds.table import TableColumn, TableKind
 from sensorium.data.notation import category_text, is_missing
 from sensorium.data.schema import Target
+from sensorium.evaluation.page import rendered
 
 MEDIA_CHARACTERS = 4_000_000
 MOST_CLASSES, MOST_CATEGORIES, NUM_BARS = 40, 12, 24
@@ -52,11 +51,8 @@ def write_inspection(found: Inspection) -> str:
     shelf = _Shelf(found)
     counts = Counter(finding.severity for finding in found.findings)
     parts = list(zip(found.joined.part_names, _part_sizes(found), strict=True))
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    folder = files("sensorium.evaluation")
-    template = environment.from_string(folder.joinpath("inspection.html.jinja").read_text("utf-8"))
-    return template.render(
-        style=_report_style(), name=found.names[0], source=found.data.table.source, against=found.names[1:],
+    return rendered(
+        "inspection.html.jinja", name=found.names[0], source=found.data.table.source, against=found.names[1:],
         rows=len(found.samples), parts=parts, verdict=_verdict(found, counts), counts=counts, signs=SIGNS,
         findings=[_finding(found, finding, shelf) for finding in found.findings],
         modalities=_modalities(found), ignored=found.samples.schema.ignored, notes=found.samples.notes,
@@ -66,12 +62,6 @@ def write_inspection(found: Inspection) -> str:
                                   len(found.samples)),
         sampled=_sampled(found, shelf), unreadable=found.samples.unreadable[:MOST_UNREADABLE],
         num_unreadable=len(found.samples.unreadable))
-
-
-def _report_style() -> Markup:
-    """The report's style sheet, so that the two pages look alike."""
-    page = files("sensorium.evaluation").joinpath("report.html.jinja").read_text("utf-8")
-    return Markup(page.partition("<style>")[2].partition("</style>")[0])
 
 
 def _part_sizes(found: Inspection) -> list[int]:
