@@ -18,6 +18,8 @@ _PUBLIC = {
     "SensoriumError": "sensorium.errors",
     "Stream": "sensorium.data.streams.stream",
     "align": "sensorium.aligning",
+    "attribute": "sensorium.evaluation.attribution",
+    "compare": "sensorium.evaluation.comparing",
     "estimate_offset": "sensorium.data.streams.clocks",
     "evaluate": "sensorium.evaluation.evaluate",
     "fit": "sensorium.training.fit",
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from sensorium.data.streams.clocks import Offset, estimate_offset
     from sensorium.data.streams.stream import Events, Stream
     from sensorium.errors import DataError, SensoriumError
+    from sensorium.evaluation.attribution import attribute
+    from sensorium.evaluation.comparing import compare
     from sensorium.evaluation.evaluate import evaluate
     from sensorium.evaluation.zero_shot import zero_shot
     from sensorium.model import Model
@@ -41,7 +45,7 @@ if TYPE_CHECKING:
     from sensorium.training.fit import fit
 
 __all__ = ["Aligned", "Data", "DataError", "Events", "Model", "Offset", "Recipe", "SensoriumError", "Stream",
-           "__version__", "align", "estimate_offset", "evaluate", "fit", "read", "write_table",
+           "__version__", "align", "attribute", "compare", "estimate_offset", "evaluate", "fit", "read", "write_table",
            "zero_shot"]
 
 

@@ -29,6 +29,7 @@ from sensorium.recipe import Recipe
 FORMAT = 2
 WEIGHTS, RECIPE, SCHEMA, FACTS, REPORT, CARD = (
     "model.safetensors", "recipe.yaml", "schema.json", "metrics.json", "report.html", "README.md")
+TYPICAL = "typical.safetensors"
 
 
 def save_model(model: Model, folder: str | Path, *, report: str | None = None, overwrite: bool = False) -> Path:
@@ -76,6 +77,8 @@ def refuse_taken(target: Path, *, overwrite: bool) -> None:
 def _write(model: Model, part: Path, report: str | None) -> None:
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     save_file(tensors, part / WEIGHTS)
+    if model.typical:
+        save_file({name: value.cpu().contiguous() for name, value in model.typical.items()}, part / TYPICAL)
     (part / RECIPE).write_text(model.recipe.to_yaml(), encoding="utf-8")
     (part / SCHEMA).write_text(model.schema.model_dump_json(indent=1), encoding="utf-8")
     for number, modality in enumerate(model.schema.modalities):
@@ -138,6 +141,7 @@ def load_model(
         if kept.get("alignment") is not None:
             model.alignment = LinearAlignment(kept["alignment"]["widths"], kept["alignment"]["width"])
         model.load_state_dict(load_file(path / WEIGHTS))
+        model.typical = load_file(path / TYPICAL) if (path / TYPICAL).is_file() else {}
         model.temperatures = {str(name): float(value) for name, value in kept["temperatures"].items()}
         model.conformal = {str(name): Conformal.from_json(one) for name, one in kept["conformal"].items()}
         model.facts, model.history = kept["facts"], kept["history"]

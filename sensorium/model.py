@@ -69,6 +69,8 @@ class Model(nn.Module):
         typical: modality → (place + 1, width) the mean token at each place of a cell and, last, the mean of all, over
             training rows: where attribution starts from. Empty until trained.
         imputer: what imputes absent modalities in use, where held-out rows said that it helps.
+        typical: modality → (place + 1, width) the mean token at each place of a cell and, last, the mean of all, over
+            training rows: where attribution starts from. Empty until trained.
         history: what training left: one dictionary an epoch.
         facts: what training found out and the report repeats (splits, steps, seconds …), plain values.
     """
@@ -111,6 +113,7 @@ class Model(nn.Module):
         self.fusion_given = fusion is not None
         self.temperatures = {target.name: 1.0 for target in schema.targets}
         self.conformal: dict[str, Conformal] = {}
+        self.typical: dict[str, Tensor] = {}
         self.familiar: Familiarity | None = None
         self.typical: dict[str, Tensor] = {}
         self.history: list[dict[str, Any]] = []

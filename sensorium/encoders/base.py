@@ -20,7 +20,8 @@ class Tokens:
     Args:
         values: (batch, token, width).
         mask: (batch, token), True = real. Values under a False are never read.
-        span: (batch, token, 2 or 4) where or when each token is: seconds, character offsets, a box in 0…1, a column.
+        span: (batch, token, 2 or 4) where or when each token is: seconds, character offsets, a box in 0…1, a column,
+            x and y in a cloud.
     """
 
     values: Float[Tensor, "batch token width"]

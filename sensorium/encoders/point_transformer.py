@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from einops import rearrange, reduce, repeat
 from jaxtyping import Bool, Float, Int
@@ -183,7 +185,7 @@ class PointTransformer(Encoder):
         return cls(num_features=len(kind.features), width=width)
 
     def forward(self, inputs: Inputs) -> Tokens:
-        """(row, point, x y z and features) → (row, token, width)."""
+        """(row, point, x y z and features) → (row, token, width); spans are the x and y of each token's anchor."""
         assert inputs.mask is not None
         points, mask = in_order(inputs.values.to(self.nothing.dtype), inputs.mask)
         features, places = described(points, mask), points[:, :, :3]
@@ -199,7 +201,8 @@ class PointTransformer(Encoder):
         number = torch.log1p(mask.sum(dim=1).to(few.dtype) / 4.0)[:, None, None].expand(-1, second, 1)
         where = taken(torch.cat([features[:, :, :3], features[:, :, -3:]], dim=-1), anchors[:, :second, None])[:, :, 0]
         tokens = self.project(self.norm(values)) + self.place(torch.cat([where, number], dim=-1))
-        return with_nothing(tokens, few_mask, self.nothing)
+        return replace(with_nothing(tokens, few_mask, self.nothing),
+                       span=torch.where(few_mask[:, :, None], few[:, :, :2], 0.0))
 
     def _level(self, values: Tensor, places: Tensor, mask: Tensor, anchors: Tensor, gathering: nn.Module) -> Tensor:
         """Values at the points → values at the anchors."""

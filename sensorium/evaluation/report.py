@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from sensorium.data.schema import Target
 from sensorium.evaluation import plots
+from sensorium.evaluation.attribution_report import attribution_part
 from sensorium.evaluation.evaluate import Evaluation
 from sensorium.evaluation.finds import retrieval_part
 from sensorium.evaluation.gain import FEWEST, Fusion
@@ -82,6 +83,7 @@ def write_report(model: Model, evaluation: Evaluation, *, title: str, about: str
     template = environment.from_string(files("sensorium.evaluation").joinpath("report.html.jinja").read_text("utf-8"))
     return template.render(title=title, about=about, parts=parts, names=model.schema.names, rows=evaluation.rows,
                            retrieval=retrieval_part(model, evaluation, album),
+                           attribution=attribution_part(model, evaluation),
                            learning=_learning(model), run=_run(model, evaluation), looks=plots.series_look,
                            dash_arrays=plots.DASH_ARRAYS)
 
