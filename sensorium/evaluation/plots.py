@@ -18,6 +18,7 @@ import numpy.typing as npt
 from sensorium.metrics.bootstrap import Estimate
 from sensorium.metrics.classification import ECE_BINS
 from sensorium.metrics.proportion import wilson
+from sensorium.metrics.robustness import Curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,6 +119,25 @@ def score_curves(
         _line(axes, epochs, scores, number)
     _finish_curves(axes, best_epoch, word)
     return _svg(figure, prefix, "validation score of all modalities and of each alone, per epoch")
+
+
+def bands(
+    curves: Sequence[Curve], *, xlabel: str, word: str, limits: tuple[float, float], levels: Sequence[float] = (),
+    label: str, prefix: str,
+) -> Svg:
+    """Scores at growing severities, a series each with its interval as a band; `levels` are thin dotted lines."""
+    figure, axes = _figure(5.2, 3.1)
+    for number, curve in enumerate(curves):
+        colour, _ = series_look(number)
+        low, high = zip(*((_number(one.low), _number(one.high)) for one in curve.scores), strict=True)
+        axes.fill_between(curve.severities, low, high, color=SERIES[colour], alpha=0.16, linewidth=0)
+        _line(axes, curve.severities, [_number(one.value) for one in curve.scores], number)
+    for number, level in enumerate(levels):
+        colour, _ = series_look(number)
+        axes.axhline(level, color=SERIES[colour], linewidth=1.3, linestyle=(0, (1, 2.5)))
+    axes.set(xlabel=xlabel, ylabel=word, ylim=limits)
+    axes.margins(x=0.03)
+    return _svg(figure, prefix, label)
 
 
 def reliability(confidence: Floats, right: npt.NDArray[np.bool_], *, prefix: str) -> Svg:
