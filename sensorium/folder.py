@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from sensorium.alignment.linear import LinearAlignment
@@ -21,7 +23,9 @@ from sensorium.data.schema import Schema
 from sensorium.encoders.base import StagedEncoder
 from sensorium.errors import ModelFolderError, SensoriumError
 from sensorium.fusion.base import Fusion
+from sensorium.fusion.imputation import Imputer
 from sensorium.metrics.conformal import Conformal
+from sensorium.metrics.familiarity import Familiarity
 from sensorium.model import Model, encoder_folder
 from sensorium.objectives import Objective
 from sensorium.recipe import Recipe
@@ -30,6 +34,7 @@ FORMAT = 2
 WEIGHTS, RECIPE, SCHEMA, FACTS, REPORT, CARD = (
     "model.safetensors", "recipe.yaml", "schema.json", "metrics.json", "report.html", "README.md")
 TYPICAL = "typical.safetensors"
+FAMILIAR = "familiar.safetensors"
 
 
 def save_model(model: Model, folder: str | Path, *, report: str | None = None, overwrite: bool = False) -> Path:
@@ -79,6 +84,8 @@ def _write(model: Model, part: Path, report: str | None) -> None:
     save_file(tensors, part / WEIGHTS)
     if model.typical:
         save_file({name: value.cpu().contiguous() for name, value in model.typical.items()}, part / TYPICAL)
+    if model.familiar is not None:
+        save_arrays(model.familiar.arrays(), part / FAMILIAR)
     (part / RECIPE).write_text(model.recipe.to_yaml(), encoding="utf-8")
     (part / SCHEMA).write_text(model.schema.model_dump_json(indent=1), encoding="utf-8")
     for number, modality in enumerate(model.schema.modalities):
@@ -88,11 +95,13 @@ def _write(model: Model, part: Path, report: str | None) -> None:
         if isinstance(encoder, StagedEncoder):
             encoder.save_config(part / encoder_folder(number))
     facts = {"format": FORMAT, "fusion_given": model.fusion_given,
-             "objectives_given": [type(objective).__name__ for objective in model.other_objectives()],
+             "objectives_given": [type(one).__name__ for one in model.other_objectives() if not one.training_only],
              "alignment": None if model.alignment is None else {
                  "widths": dict(model.alignment.widths), "width": model.alignment.width},
+             "imputer": None if model.imputer is None else model.imputer.to_json(),
              "temperatures": model.temperatures,
              "conformal": {name: one.to_json() for name, one in model.conformal.items()},
+             "familiar": None if model.familiar is None else model.familiar.to_json(),
              "facts": model.facts, "history": model.history}
     (part / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
     (part / CARD).write_text(model_card(model.schema, model.recipe, model.facts), encoding="utf-8")
@@ -140,16 +149,31 @@ def load_model(
         model = Model(schema, recipe, fusion=fusion, objectives=objectives, saved=path)
         if kept.get("alignment") is not None:
             model.alignment = LinearAlignment(kept["alignment"]["widths"], kept["alignment"]["width"])
+        if kept.get("imputer") is not None:
+            model.imputer = Imputer.from_json(kept["imputer"], schema.names, recipe.model.width, model.fusion.timed)
         model.load_state_dict(load_file(path / WEIGHTS))
         model.typical = load_file(path / TYPICAL) if (path / TYPICAL).is_file() else {}
         model.temperatures = {str(name): float(value) for name, value in kept["temperatures"].items()}
         model.conformal = {str(name): Conformal.from_json(one) for name, one in kept["conformal"].items()}
+        if kept.get("familiar") is not None:
+            model.familiar = Familiarity.restored(schema.names, kept["familiar"], load_arrays(path / FAMILIAR))
         model.facts, model.history = kept["facts"], kept["history"]
     except SensoriumError:
         raise
     except (OSError, ValueError, KeyError, ValidationError, SafetensorError, RuntimeError) as error:
         raise ModelFolderError(f"the model folder {str(folder)!r} is broken: {str(error).splitlines()[0]}") from error
     return model.eval()
+
+
+def load_schema(folder: str | Path) -> Schema:
+    """Only the schema of a model folder, without its tokenizers. Raises ModelFolderError."""
+    path = Path(folder)
+    if not (path / WEIGHTS).is_file():
+        raise ModelFolderError(f"no model folder at {str(folder)!r}")
+    try:
+        return Schema.model_validate_json((path / SCHEMA).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelFolderError(f"the model folder {str(folder)!r} is broken: {str(error).splitlines()[0]}") from error
 
 
 def _with_tokenizers(schema: Schema, path: Path) -> Schema:

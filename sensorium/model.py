@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from sensorium.alignment.linear import LinearAlignment
 from sensorium.answers import Answer, make_answers, with_unlike
-from sensorium.data.batch import Batch, make_batch, prefetch
+from sensorium.data.batch import Batch, Packed, make_batch, prefetch
 from sensorium.data.kinds import TIMED
 from sensorium.data.read import Data, as_samples
 from sensorium.data.samples import Samples
@@ -69,8 +69,6 @@ class Model(nn.Module):
         typical: modality → (place + 1, width) the mean token at each place of a cell and, last, the mean of all, over
             training rows: where attribution starts from. Empty until trained.
         imputer: what imputes absent modalities in use, where held-out rows said that it helps.
-        typical: modality → (place + 1, width) the mean token at each place of a cell and, last, the mean of all, over
-            training rows: where attribution starts from. Empty until trained.
         history: what training left: one dictionary an epoch.
         facts: what training found out and the report repeats (splits, steps, seconds …), plain values.
     """
@@ -113,7 +111,6 @@ class Model(nn.Module):
         self.fusion_given = fusion is not None
         self.temperatures = {target.name: 1.0 for target in schema.targets}
         self.conformal: dict[str, Conformal] = {}
-        self.typical: dict[str, Tensor] = {}
         self.familiar: Familiarity | None = None
         self.typical: dict[str, Tensor] = {}
         self.history: list[dict[str, Any]] = []
@@ -216,6 +213,12 @@ class Model(nn.Module):
             tokens[name] = (self._nothing(encoder, len(batch), batch.presence.device) if packed is None
                             else placed(encoded_cells(encoder, packed), packed, len(batch)))
         return Encoded(tokens, batch.presence)
+
+    def encode_instead(self, encoded: Encoded, name: str, packed: Packed) -> Encoded:
+        """An encoded batch with one modality read from other inputs: only its encoder runs, other tokens are kept."""
+        encoder = self.encoders[self.schema.names.index(name)]
+        tokens = placed(encoded_cells(encoder, packed), packed, len(encoded.presence))
+        return Encoded({**encoded.tokens, name: tokens}, encoded.presence)
 
     def learning_rates(self) -> dict[str, float]:
         """Parameter-name prefix → factor of the learning rate, of all encoders."""

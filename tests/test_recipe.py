@@ -18,7 +18,7 @@ def test_names_equal_the_registries() -> None:
     assert set(FUSION_NAMES) == set(FUSIONS)
     assert {kind: set(names) for kind, names in ENCODER_NAMES.items()} == {k: set(v) for k, v in ENCODERS.items()}
     assert set(KINDS) == set(ENCODERS)
-    assert {"classify", "regress", *OBJECTIVE_NAMES} == set(OBJECTIVES)
+    assert {"classify", "regress", "distil", *OBJECTIVE_NAMES} == set(OBJECTIVES)
     assert set(OBJECTIVE_NAMES) == set(ObjectiveOptions.model_fields)
 
 

@@ -28,9 +28,14 @@ from sensorium.cli.options import (
     settings_of,
     share_of,
 )
+from sensorium.cli.repeated import Asked, Beside
 
 if TYPE_CHECKING:
+    from sensorium.model import Model
     from sensorium.recipe import Recipe
+    from sensorium.training.prepare import Prepared
+
+NOT_ASKED = Asked()
 
 
 def train(
@@ -101,6 +106,11 @@ def train(
     against_scratch: Annotated[bool | None, typer.Option(
         "--against-scratch/--no-against-scratch", help="Also train without teacher, init and freeze, and say the "
                                                        "difference.")] = None,
+    folds: Annotated[int | None, typer.Option("--folds", help="Cross-validate first: so many models, each scored on "
+                                                              "the rows it was trained without.")] = None,
+    folds_only: Annotated[bool, typer.Option("--folds-only", help="Leave out the model trained on all rows.")] = False,
+    seeds: Annotated[int | None, typer.Option("--seeds", help="Train from so many seeds on one split, and say how much "
+                                                              "the scores vary; the first model is kept.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a killed run stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model folder that is there.")] = False,
     allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Train although an input gives the target "
@@ -144,14 +154,14 @@ def train(
         raise DataError("no table given: name a file, a folder of class folders, or a recipe with a source")
     folder = out or Path("runs") / Path(source).resolve().stem
     run(str(source), chosen, folder, encoders=encoders, resume=resume, overwrite=overwrite, allow_leak=allow_leak,
-        strict=strict, json=json)
+        strict=strict, json=json, asked=Asked(folds, seeds, folds_only))
 
 
 def run(
     source: str, recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool, allow_leak: bool, strict: bool,
-    json: bool, encoders: Path | None = None,
+    json: bool, encoders: Path | None = None, asked: Asked = NOT_ASKED,
 ) -> None:
-    """Train, evaluate on held-out rows, write the model folder with its report."""
+    """Train, evaluate on held-out rows, write the model folder with its report; with folds or seeds those first."""
     from sensorium.cli.encoders import with_matched_encoders
     from sensorium.data.read import Data
     from sensorium.data.table import read_table
@@ -161,19 +171,35 @@ def run(
     from sensorium.training.fit import fit
     from sensorium.training.teaching import taught
 
+    asked.check(resume=resume)
+    asked.clear(folder, overwrite=overwrite)
     refuse_taken(folder, overwrite=overwrite)
     console = Terminal()
     data = taught(Data(read_table(source, allow_outside=recipe.data.allow_outside), recipe.data), recipe)
     for line in str(data).splitlines():
         console.say(line)
     recipe = with_matched_encoders(recipe, data, encoders, console)
+    beside = Beside(asked, data, recipe, console)
+    beside.run(allow_leak=allow_leak, strict=strict)
+    if asked.folds_only:
+        for file in beside.write(folder):
+            console.say(f"written: {file}")
+        if json:
+            print_json({"model": None, "cross_validated": beside.facts()})
+        return
+
+    def on_chosen(model: Model, prepared: Prepared) -> None:
+        held_out.evaluate(model, prepared)
+        beside.add(model, prepared)
+
     held_out = HeldOut(console)
-    model = fit(data, recipe, out=folder, resume=resume, allow_leak=allow_leak, strict=strict, console=console,
-                on_chosen=held_out.evaluate)
+    model = fit(data, beside.recipe, out=folder, resume=resume, allow_leak=allow_leak, strict=strict, console=console,
+                on_chosen=on_chosen, apart=beside.apart)
+    beside.note(model)
     page = held_out.report(model, title=folder.name)
     saved = model.save(folder, report=page, overwrite=overwrite)
     report = None if page is None else str(saved / "report.html")
-    for line in held_out.lines():
+    for line in [*held_out.lines(), *beside.lines(), *(f"written: {file}" for file in beside.write(saved))]:
         console.say(line)
     console.say(f"model: {saved}")
     console.say("no report: there were no held-out rows to score" if report is None else f"report: {report}")

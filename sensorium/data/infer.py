@@ -42,30 +42,54 @@ TABLE_NAME = "table"
 COLUMN_ROLES: tuple[str, ...] = ("text", "image", "audio", "video", "series", "points", "number", "category", "date")
 
 
-def infer_schema(table: Table, options: DataOptions) -> Schema:
+def infer_schema(table: Table, options: DataOptions, taught: tuple[Target, ...] = ()) -> Schema:
     """The schema of a table: inferred, except where the options decide.
+
+    Args:
+        table: the cells.
+        options: what the user decided.
+        taught: targets that are not read from the table: a teacher answers them.
 
     Raises:
         DataError: a named column that is not there, a target that cannot be learnt, no usable modality.
     """
-    check_names(table, options)
+    answered = {target.name: target for target in taught}
+    check_names(table, options, tuple(answered))
     frame = table.frame
     split = _split_column(frame, options)
-    apart = {*options.targets, *filter(None, (options.group, split))}
+    apart = {*options.targets, *answered, *filter(None, (options.group, split))}
     guesses = {name: _guess_with_options(table, name, options) for name in frame.columns if name not in apart}
     modalities = _modalities(guesses, options)
     ignored = {name: guess.reason for name, guess in guesses.items() if guess.role is None}
-    targets = tuple(_target(frame[name], options) for name in options.targets)
+    modalities = _only(modalities, ignored, options)
+    targets = tuple(answered[name] if name in answered else _target(frame[name], options)
+                    for name in dict.fromkeys([*options.targets, *answered]))
     if not modalities:
         why = "; ".join(f"{name}: {reason}" for name, reason in ignored.items()) or "there is no column besides targets"
         raise DataError(f"{table.source!r} has no usable modality ({why}); --kind COLUMN=KIND takes a column anyway")
     return Schema(modalities=modalities, targets=targets, group=options.group, split=split, ignored=ignored)
 
 
-def check_names(table: Table, options: DataOptions) -> None:
-    """Raise where the options name a column, kind or task that is not there, or contradict each other."""
+def _only(modalities: tuple[Modality, ...], ignored: dict[str, str], options: DataOptions) -> tuple[Modality, ...]:
+    """The modalities asked for by name; the others are put down as ignored."""
+    if options.only is None:
+        return modalities
+    names = [modality.name for modality in modalities]
+    for name in options.only:
+        if name not in names:
+            raise RecipeError(f"data.only: {unknown_name('modality', name, names)}")
+    ignored |= {column: "not among the modalities asked for" for modality in modalities
+                if modality.name not in options.only for column in ([modality.name] if modality.part else
+                                                                    modality.columns)}
+    return tuple(modality for modality in modalities if modality.name in options.only)
+
+
+def check_names(table: Table, options: DataOptions, taught: tuple[str, ...] = ()) -> None:
+    """Raise where the options name a column, kind or task that is not there, or contradict each other; targets that are
+    taught need no column."""
     columns = table.frame.columns
-    named = [("target", options.targets), ("input", options.inputs or ()), ("ignored", options.ignore),
+    own = tuple(name for name in options.targets if name not in taught)
+    named = [("target", own), ("input", options.inputs or ()), ("ignored", options.ignore),
              ("--kind", tuple(options.kinds)), ("group", tuple(filter(None, [options.group]))),
              ("--task", tuple(options.tasks))]
     named += [("--modality " + name, members) for name, members in options.modalities.items()]
@@ -82,7 +106,7 @@ def check_names(table: Table, options: DataOptions) -> None:
         if column not in options.targets:
             raise DataError(f"--task {column}={task}: {column!r} is not a target; add --target {column}")
     for name, weight in options.weights.items():
-        if name not in options.targets:
+        if name not in (*options.targets, *taught):
             raise DataError(f"--weight {name}: {unknown_name('target', name, list(options.targets))}")
         if not 0.0 < weight < float("inf"):
             raise DataError(f"--weight {name}={weight:g}: expected a number above 0")

@@ -12,7 +12,7 @@ from typing import Any
 from sensorium.data.hub import is_dataset, table_of_dataset
 from sensorium.data.infer import check_names, infer_schema
 from sensorium.data.samples import Samples, decoded
-from sensorium.data.schema import Schema
+from sensorium.data.schema import Schema, Target
 from sensorium.data.table import Table, read_table, table_of_rows
 from sensorium.recipe import DataOptions
 
@@ -24,15 +24,17 @@ class Data:
     Args:
         table: the cells.
         options: what the user decided; the rest of the schema is inferred when first asked for.
+        taught: targets that the table has no labels of, and a teacher answers.
     """
 
     table: Table
     options: DataOptions
+    taught: tuple[Target, ...] = ()
 
     @cached_property
     def schema(self) -> Schema:
         """The inferred schema. Raises DataError where the table cannot be used."""
-        return infer_schema(self.table, self.options)
+        return infer_schema(self.table, self.options, self.taught)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -45,6 +47,7 @@ class Data:
 def read(
     source: Any, *, targets: str | Sequence[str] = (),
     inputs: Sequence[str] | None = None, ignore: Sequence[str] = (), group: str | None = None,
+    only: Sequence[str] | None = None,
     kinds: Mapping[str, str] | None = None, modalities: Mapping[str, Sequence[str]] | None = None,
     tasks: Mapping[str, str] | None = None, weights: Mapping[str, float] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None, allow_outside: bool = False,
@@ -58,6 +61,7 @@ def read(
         inputs: the only columns that may be inputs; None for all.
         ignore: columns to leave out.
         group: the column whose equal values stay together when rows are split.
+        only: the only modalities that are inputs, by name; None for all.
         kinds: column → text, image, audio, number, category or date.
         modalities: new modality → the table columns it groups.
         tasks: target → classify or regress.
@@ -75,6 +79,7 @@ def read(
         inputs=None if inputs is None else tuple(inputs), ignore=tuple(ignore), group=group, kinds=dict(kinds or {}),
         modalities={name: tuple(members) for name, members in (modalities or {}).items()},
         tasks=dict(tasks or {}), weights=dict(weights or {}), allow_outside=allow_outside,
+        only=None if only is None else tuple(only),
         settings={name: dict(own) for name, own in (settings or {}).items()})
     table = _table(source, allow_outside=allow_outside)
     check_names(table, options)

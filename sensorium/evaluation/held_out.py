@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sensorium.data.table import Table
 from sensorium.errors import DataError
 from sensorium.evaluation.evaluate import Evaluation, evaluate
 from sensorium.evaluation.report import write_report
@@ -20,8 +21,8 @@ class HeldOut:
     chose the number of steps, which favours the model a little.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, table: Table | None = None) -> None:
+        self._console, self._table = console, table
         self.evaluation: Evaluation | None = None
         self.about = ""
         self._chosen: Model | None = None
@@ -35,13 +36,17 @@ class HeldOut:
             rows = np.sort(np.concatenate([splits.validation, splits.calibration]))
             self.about = (f"{len(rows):,} held-out rows (validation and calibration; the number of steps was chosen on "
                           f"the former)")
+        taught = sorted(prepared.taught)
+        if taught:
+            self.about += (f"; the table has no labels of {', '.join(taught)}: what counts as true is what the teacher "
+                           f"answers")
         if not len(rows):
             return
         self._console.say("scoring every subset of modalities on the held-out rows, and shallow baselines beside"
                           if model.schema.targets else "scoring on the held-out rows how modalities find each other")
         try:
             self.evaluation = evaluate(model, prepared.samples, rows=rows, baselines=True, train=prepared.samples,
-                                       train_rows=splits.train)
+                                       train_rows=splits.train, table=self._table, calibrated=splits.calibration)
         except DataError as error:
             self._console.say(f"the held-out rows could not be scored: {error}")
             return

@@ -20,6 +20,8 @@ from markupsafe import Markup
 from sensorium.data.schema import Target
 from sensorium.evaluation import plots
 from sensorium.evaluation.attribution_report import attribution_part
+from sensorium.evaluation.bits import information_part
+from sensorium.evaluation.curves import robustness_part
 from sensorium.evaluation.evaluate import Evaluation
 from sensorium.evaluation.finds import retrieval_part
 from sensorium.evaluation.gain import FEWEST, Fusion
@@ -29,6 +31,8 @@ from sensorium.evaluation.scores import HIGHER_IS_BETTER, METRIC_WORDS, Baseline
 from sensorium.metrics.bootstrap import Estimate
 from sensorium.model import Model
 from sensorium.training.contest import standing_lines
+from sensorium.training.imputer_choice import imputation_lines
+from sensorium.training.transfer import transfer_lines
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -107,6 +111,8 @@ def _target_part(model: Model, evaluation: Evaluation, target: Target, number: i
         "subset_finding": _subset_finding(evaluation, target.name, primary, model.schema.names),
         "worth": _worth(baselines, found, primary),
         "contributions": _contributions(evaluation.contributions.get(target.name, {}), classify=classify),
+        "robustness": robustness_part(evaluation.robustness, model.schema, target=target.name, number=number),
+        "information": information_part(evaluation.information, target=target.name),
         "confusion": _confusion(target, truth, predicted) if classify else None,
         "scatter": None if classify else _scatter(truth, predicted, found, number),
         "calibration": _calibration(truth, predicted, found, model.temperatures[target.name], number)
@@ -354,15 +360,22 @@ def _run(model: Model, evaluation: Evaluation) -> dict[str, Any]:
                    "unreadable": len(samples.cells[modality.name].unreadable)}
                   for modality, count in zip(model.schema.modalities, present, strict=True)]
     gaps = [f"{one['name']} in {one['missing']:,}" for one in modalities if one["missing"]]
-    said = (f"The scored rows lack {', '.join(gaps)} of {len(chosen):,} rows; what is absent is never filled in."
+    said = (f"The scored rows lack {', '.join(gaps)} of {len(chosen):,} rows; what is absent is "
+            f"{'never filled in' if model.imputer is None else 'imputed only where held-out rows said so'}."
             if gaps else "Every scored row has all modalities.")
     precision = {"no": "float32"}.get(str(facts.get("precision")), facts.get("precision"))
     told = {"parameters": f"{model.num_parameters():,}", "training table": model.recipe.source,
             "fusion": f"{model.recipe.model.fusion}, width {model.recipe.model.width}", "steps": facts.get("steps"),
             "chosen step": facts.get("best_step"), "ended because": facts.get("stopped"),
             "seconds": facts.get("seconds"), "device": facts.get("device"), "precision": precision}
+    if "repeated" in facts:  # folds or seeds
+        told[facts["repeated"]["what"]] = facts["repeated"]["sentence"]
     if "fusions" in facts:
         told["fusions compared"] = "; ".join(standing_lines(facts["fusions"]))
+    if facts.get("imputation") is not None:
+        told["imputation"] = "; ".join(imputation_lines(facts["imputation"]))
+    if "transfer" in facts:
+        told["taken over from other runs"] = "; ".join(transfer_lines(facts["transfer"]))
     if "refit" in facts:
         told["refit"] = f"{facts['refit']['steps']} steps on {facts['refit']['rows']:,} training and validation rows"
     return {

@@ -23,6 +23,7 @@ from sensorium.model import Model
 from sensorium.objectives import Objective
 from sensorium.recipe import Recipe, TransferOptions
 from sensorium.training.align import closed_form
+from sensorium.training.apart import Apart
 from sensorium.training.calibration import calibrate
 from sensorium.training.console import Console, Quiet, Terminal
 from sensorium.training.contest import Trial, standing_lines, standings, trial_of
@@ -51,7 +52,7 @@ def fit(
     data: Data | str | Path, recipe: Recipe | str | Path | None = None, *, out: str | Path | None = None,
     resume: bool = False, allow_leak: bool = False, strict: bool = False, fusion: Fusion | None = None,
     objectives: Sequence[Objective] = (), console: Console | None = None, progress: bool = True,
-    on_chosen: Callable[[Model, Prepared], None] | None = None,
+    on_chosen: Callable[[Model, Prepared], None] | None = None, apart: Apart | None = None,
 ) -> Model:
     """Train a model on a table, end to end.
 
@@ -73,6 +74,7 @@ def fit(
         console: where to speak; on standard error where None.
         progress: whether to speak at all.
         on_chosen: called with the model that validation chose, before the refit: the one to score on held-out rows.
+        apart: rows to hold out of it, and more, where this is one training of several on the table.
 
     Returns:
         The model, in evaluation mode, on the CPU.
@@ -98,7 +100,7 @@ def fit(
     unlabelled = (bool(recipe.objectives.names) or sources.teacher is not None
                   or any(one.learns_unlabelled for one in objectives))
     prepared = prepare(data, recipe, console=console, allow_leak=allow_leak, strict=strict, unlabelled=unlabelled,
-                       sources=sources)
+                       sources=sources, apart=apart)
     checkpoints = _checkpoints(out, recipe, resume, device)
     made = (fusion, tuple(objectives))
     refits = recipe.training.refit == "always" or (
@@ -303,6 +305,7 @@ def _schedule(
     plan = make_plan(num_rows, options, seconds=seconds, step_seconds=step_seconds, epoch_seconds=epoch_seconds)
     expected = passes * (plan.num_steps * step_seconds + plan.num_epochs * epoch_seconds) / 60.0
     more = "" if trainings == 1 else f", as of {trainings - 1} more"
+    console.expect(expected)
     console.say(f"model: {model.num_parameters():,} parameters; {plan.num_epochs} epochs of {plan.steps_per_epoch} "
                 f"steps{more}{', then a refit' if refits else ''}: about {expected:.1f} minutes at most on "
                 f"{device.device} ({1000 * step_seconds:.0f} ms a step)")

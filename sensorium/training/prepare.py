@@ -17,6 +17,7 @@ from sensorium.data.split import Splits, split_rows
 from sensorium.encoders.choice import adapted
 from sensorium.errors import DataError, RecipeError, unknown_name
 from sensorium.recipe import Recipe, TransferOptions
+from sensorium.training.apart import Apart
 from sensorium.training.console import Console
 from sensorium.training.initialise import with_settings
 from sensorium.training.subsets import missing_shares
@@ -61,7 +62,7 @@ class Prepared:
 
 def prepare(
     data: Data, recipe: Recipe, *, console: Console, allow_leak: bool, strict: bool, unlabelled: bool = False,
-    sources: Sources | None = None,
+    sources: Sources | None = None, apart: Apart | None = None,
 ) -> Prepared:
     """Check, split, measure and decode.
 
@@ -72,9 +73,12 @@ def prepare(
         allow_leak, strict: as of `fit`.
         unlabelled: whether an objective learns from rows without a label; where no target is given, from all of them.
         sources: the runs that something is taken over from.
+        apart: rows to hold out, and more, where this is one training of several.
     """
     table, schema = data.table, data.schema
     sources = Sources() if sources is None else sources
+    apart = Apart() if apart is None else apart
+    usable = apart.usable(len(table))
     taught = frozenset(target.name for target in data.taught)
     if not schema.targets and not unlabelled:
         raise DataError(f"no target given: name a column to predict (one of {', '.join(table.frame.columns)}), or an "
@@ -92,15 +96,16 @@ def prepare(
         if name not in schema.names:
             raise RecipeError(f"training.noise: {unknown_name('modality', name, list(schema.names))}")
     schema = adapted(schema, recipe.model.encoders)
-    splits = split_rows(np.flatnonzero(labelled), groups=group_numbers(table, schema), shared=shared,
-                        named=split_words(table, schema), seed=recipe.training.seed)
+    splits = split_rows(np.flatnonzero(labelled & usable), groups=group_numbers(table, schema), shared=shared,
+                        named=split_words(table, schema),
+                        seed=recipe.training.seed if apart.split_seed is None else apart.split_seed)
     schema = _measured(data, schema, splits.train, taught)
     if sources.origin is not None:
         schema = with_settings(schema, sources.origin.schema, recipe.data.settings)
     options = recipe.training
     workers = default_workers() if options.workers is None else options.workers
     memory = default_memory() if options.memory_gb is None else options.memory_gb * 2**30
-    samples = _decoded(data, schema, workers, memory, console)
+    samples = _decoded(data, schema, workers, memory, console, apart.decoded)
     samples = replace(samples, labels={**samples.labels, **{name: answers[name].labels() for name in taught}})
     if strict:
         samples.refuse_unreadable()
@@ -114,7 +119,8 @@ def prepare(
     if recipe.objectives.names and not schema.targets and alone == len(kept.train):
         raise DataError(f"nothing to learn: not one of {alone} training rows has two modalities, and without a target "
                         f"objective {' and '.join(recipe.objectives.names)} learns from such rows only")
-    prepared = Prepared(samples, kept, np.flatnonzero(~labelled & readable), int((labelled & ~readable).sum()),
+    prepared = Prepared(samples, kept, np.flatnonzero(~labelled & readable & usable),
+                        int((labelled & ~readable & usable).sum()),
                         Transfer(recipe.transfer, sources.origin, answers, taught))
     _say_data(prepared, console, aligned=bool(recipe.objectives.names))
     return prepared
@@ -132,9 +138,11 @@ def _measured(data: Data, schema: Schema, rows: Rows, taught: frozenset[str]) ->
     return found.model_copy(update={"targets": tuple(known.get(one.name, one) for one in schema.targets)})
 
 
-def _decoded(data: Data, schema: Schema, workers: int, memory: float, console: Console) -> Samples:
+def _decoded(
+    data: Data, schema: Schema, workers: int, memory: float, console: Console, before: Samples | None,
+) -> Samples:
     with console.bar("decoding") as bar:
-        return decoded(data.table, schema, workers=workers, memory_bytes=memory,
+        return decoded(data.table, schema, workers=workers, memory_bytes=memory, before=before,
                        progress=lambda name: lambda done, total: bar(done, total, name))
 
 
