@@ -35,6 +35,8 @@ class Answer:
             recipe says otherwise), the most probable first; empty where nothing is likely enough. None where there
             were too few rows to calibrate it, or where nothing was read.
         interval: the same for numbers: its two ends.
+        unlike: whether the row is unlike the training data, as one in a hundred rows like them is; None where the model
+            cannot tell for what this row has.
     """
 
     value: str | float
@@ -44,6 +46,7 @@ class Answer:
     unreadable: tuple[str, ...] = ()
     confidence_set: tuple[str, ...] | None = None
     interval: tuple[float, float] | None = None
+    unlike: bool | None = None
 
     @property
     def decided(self) -> bool:
@@ -134,6 +137,18 @@ def _add_confidence(
         order = np.argsort(-predicted[row], kind="stable")
         answers[row][target.name] = replace(
             answer, confidence_set=tuple(target.classes[place] for place in order.tolist() if chosen[place]))
+
+
+def with_unlike(answers: list[dict[str, Answer]], strangeness: Floats) -> list[dict[str, Answer]]:
+    """The answers with whether their row is unlike the training data.
+
+    Args:
+        answers: one dictionary a row.
+        strangeness: (row,) above 1 where it is; NaN where it is not known.
+    """
+    flags = [None if np.isnan(value) else value > 1 for value in strangeness.tolist()]
+    return [{name: replace(answer, unlike=flag) for name, answer in row.items()}
+            for row, flag in zip(answers, flags, strict=True)]
 
 
 def _contributions(

@@ -18,6 +18,10 @@ def evaluate(
                                                   "default.")] = None,
     baselines: Annotated[bool, typer.Option(help="Fit shallow models on the training table and score them "
                                                  "beside.")] = True,
+    robustness: Annotated[bool, typer.Option(help="Damage each modality in turn, and let it be missing, and see how "
+                                                  "the score falls.")] = True,
+    information: Annotated[bool, typer.Option(help="See what pairs of modalities tell alike, alone, and only "
+                                                   "together.")] = True,
     zero_shot: Annotated[str | None, typer.Option(
         help="Sort the rows into this column's classes by their names alone.")] = None,
     prompt: Annotated[list[str] | None, typer.Option(
@@ -28,6 +32,9 @@ def evaluate(
                                                        "default.")] = None,
     modalities: Annotated[list[str] | None, typer.Option(
         "--modalities", help="Zero-shot and few-shot: read only these: a,b.")] = None,
+    by: Annotated[list[str] | None, typer.Option(
+        "--by", help="Score groups of rows too, by these columns of the table: a,b (a category, or a number in "
+                     "quarters).")] = None,
     allow_outside: Outside = False,
     strict: Annotated[bool, typer.Option("--strict", help="Make the first unreadable cell an error.")] = False,
     json: Json = False,
@@ -37,9 +44,11 @@ def evaluate(
 
     Example: [bold]sensorium evaluate runs/species test.csv[/bold]
     """
-    from sensorium.data.read import as_samples
+    from sensorium.data.read import Data, as_samples
+    from sensorium.data.table import read_table
     from sensorium.evaluation.evaluate import evaluate as score
     from sensorium.evaluation.evaluate import training_note
+    from sensorium.evaluation.groups import check_columns
     from sensorium.evaluation.report import write_report
     from sensorium.evaluation.words import score_lines
     from sensorium.features import with_stored_features
@@ -48,12 +57,15 @@ def evaluate(
     shots = Shots(zero_shot, few_shot, tuple(prompt or ()), examples, listed(modalities))
     shots.check()
     model = Model.load(run)
-    samples = as_samples(table, model.schema, allow_outside=allow_outside)
+    data = Data(read_table(table, allow_outside=allow_outside), model.recipe.data)
+    check_columns(listed(by), data.table)
+    samples = as_samples(data, model.schema)
     if strict:
         samples.refuse_unreadable()
     samples = with_stored_features(model, samples)
     shot_lines, shot_json = shot_scores(model, samples, table, shots, allow_outside=allow_outside)
-    evaluation = score(model, samples, baselines=baselines)
+    evaluation = score(model, samples, baselines=baselines, by=listed(by), table=data.table, robustness=robustness,
+                       information=information)
     evaluation.notes[:0] = training_note(model, table)
     report = out or run / f"evaluation-{table.stem}.html"
     report.parent.mkdir(parents=True, exist_ok=True)

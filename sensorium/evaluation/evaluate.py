@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,20 @@ import numpy.typing as npt
 from sensorium.data.read import Data, as_samples
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Target
+from sensorium.data.table import Table, read_table
 from sensorium.errors import AlignmentError, DataError
 from sensorium.evaluation.contributions import contributions_of
 from sensorium.evaluation.embedder import estimate_json, metrics_json
 from sensorium.evaluation.gain import Fusion, fusion_gain
+from sensorium.evaluation.groups import check_columns
+from sensorium.evaluation.information import Information, decompose_pairs, pairs_to_decompose
 from sensorium.evaluation.retrieval import RetrievalScore, retrieval
+from sensorium.evaluation.robustness import Robustness, robustness_curves
 from sensorium.evaluation.scored import Scored
 from sensorium.evaluation.scores import Baseline, Score
 from sensorium.evaluation.shallow import shallow_scores
 from sensorium.evaluation.subset_list import subsets_to_score
+from sensorium.evaluation.trust import Trust, trust_of
 from sensorium.features import with_stored_features
 from sensorium.metrics.bootstrap import Estimate
 from sensorium.model import Model
@@ -42,6 +47,9 @@ class Evaluation:
         contributions: target → modality → mean Shapley value: bits about the true class, or share of the variance.
         baselines: shallow models, empty where they were not asked for.
         retrieval: how well any subset finds any disjoint one, where the model's modalities are aligned.
+        trust: coverage of confidence sets, scores by group, rows unlike the training data, contradictions.
+        robustness: how the score falls as one modality is damaged or missing, for every target and modality.
+        information: what pairs of modalities tell alike, alone and only together, for every target.
         notes: fallbacks, unreadable cells and unseen labels, a line each.
         unreadable: the unreadable cells, in words.
         predicted: target → (row, output) probabilities or numbers with whatever each row has, for the report.
@@ -61,6 +69,9 @@ class Evaluation:
     samples: Samples = field(repr=False)
     chosen: Rows = field(repr=False)
     retrieval: list[RetrievalScore] = field(default_factory=list)
+    trust: Trust = field(default_factory=Trust)
+    robustness: list[Robustness] = field(default_factory=list)
+    information: list[Information] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `sensorium evaluate --json` prints them."""
@@ -75,6 +86,9 @@ class Evaluation:
             "baselines": [{"target": b.target, "method": b.method, "features": b.features, "rows": b.rows,
                            "setting": b.setting, "metrics": metrics_json(b.metrics)} for b in self.baselines],
             "retrieval": [score.to_json() for score in self.retrieval],
+            **self.trust.to_json(),
+            "robustness": [one.to_json() for one in self.robustness],
+            "information": [one.to_json() for one in self.information],
             "notes": self.notes,
             "unreadable": self.unreadable,
         }
@@ -82,7 +96,8 @@ class Evaluation:
 
 def evaluate(
     model: Model | str | Path, data: Data | Samples | str | Path, *, rows: Rows | None = None, baselines: bool = False,
-    train: Samples | None = None, train_rows: Rows | None = None, seed: int = 0,
+    train: Samples | None = None, train_rows: Rows | None = None, seed: int = 0, by: Sequence[str] = (),
+    table: Table | None = None, calibrated: Rows | None = None, robustness: bool = True, information: bool = True,
 ) -> Evaluation:
     """Score a model on rows it has not seen: every subset of modalities, fusion against the best single one,
     contributions, retrieval where its modalities are aligned, and on request shallow baselines.
@@ -94,13 +109,24 @@ def evaluate(
         baselines: fit shallow models on the training table, which must be where the recipe says, or be given.
         train, train_rows: the decoded training table and its training rows, where they are at hand.
         seed: of the bootstrap.
+        by: columns of the table to score groups of rows by; besides, by the schema's group column where that makes
+            sense, and by what rows have.
+        table: the table that decoded rows came from, for such columns.
+        calibrated: rows that set the thresholds of confidence sets, which are not judged by them.
+        robustness: damage each modality in turn, and let it be missing ever more often.
+        information: decompose what pairs of modalities tell.
 
     Raises:
         DataError: no target's column is there, or no row can be scored.
+        RecipeError: a column to group by is not there.
 
     Example: sensorium.evaluate(model, "test.csv").fusion[0].sentence
     """
     model = model if isinstance(model, Model) else Model.load(model)
+    if isinstance(data, str | Path):
+        data = Data(read_table(data), model.recipe.data)
+    table = data.table if table is None and isinstance(data, Data) else table
+    check_columns(by, table)
     samples = with_stored_features(model, data if isinstance(data, Samples) else as_samples(data, model.schema))
     chosen = np.arange(len(samples)) if rows is None else rows
     targets = [target for target in model.schema.targets if target.name in samples.labels]
@@ -110,9 +136,11 @@ def evaluate(
     names = model.schema.names
     everything = frozenset(names)
     subsets = subsets_to_score(names, _patterns(samples, chosen))
-    wanted = list(dict.fromkeys([frozenset(s) for s in subsets])) if targets else []
+    pairs = pairs_to_decompose(names, samples.presence[chosen]) if information else []
+    wanted = list(dict.fromkeys([frozenset(s) for s in [*subsets, *pairs]])) if targets else []
     raw = model.outputs(samples, chosen, wanted) if targets else {}
-    found = model.outputs(samples, chosen, [everything], complete=False) if targets else {}
+    found, vectors = model.outputs_and_vectors(samples, chosen, [everything] if targets else [], [everything],
+                                               complete=False)
     scored = Scored(model, samples, chosen, seed)
     evaluation = Evaluation(len(chosen), [], [], [], {}, [], _notes(model, samples, targets), _unreadable(samples), {},
                             samples, chosen)
@@ -130,12 +158,23 @@ def evaluate(
         if len(names) > 1:
             evaluation.fusion.extend(fusion_gain(scored, target, probabilities, names))
         evaluation.contributions[target.name] = contributions_of(scored, target, raw[target.name], names)
+        _add(evaluation.information, evaluation.notes, decompose_pairs(scored, target, raw[target.name], pairs))
+    if targets and robustness:
+        _add(evaluation.robustness, evaluation.notes, robustness_curves(model, samples, chosen, seed=seed))
     _add_retrieval(evaluation, scored)
+    evaluation = replace(evaluation, trust=trust_of(scored, raw, evaluation.predicted, vectors[everything], by=by,
+                                                    table=table, calibrated=calibrated))
     if not isinstance(data, Samples) and rows is None:
         evaluation.notes[:0] = training_note(model, data)
     if baselines and targets:
         _add_baselines(evaluation, scored, train, train_rows)
     return evaluation
+
+
+def _add(found: list[Any], notes: list[str], more: tuple[list[Any], list[str]]) -> None:
+    """A section's results, and lines for what it left out."""
+    found.extend(more[0])
+    notes.extend(more[1])
 
 
 def training_note(model: Model, data: Data | str | Path) -> list[str]:

@@ -32,6 +32,9 @@ def score_lines(evaluation: Evaluation) -> list[str]:
             lines.append(f"{target}: contributions (Shapley, {unit}): {', '.join(shares)}")
     if evaluation.retrieval:
         lines += ["", *retrieval_lines(evaluation.retrieval)]
+    lines += ["", *found] if (found := evaluation.trust.lines()) else []
+    looked = [*evaluation.information, *evaluation.robustness]
+    lines += ["", *(one.sentence for one in looked)] if looked else []
     lines += evaluation.notes
     return lines
 
