@@ -15,7 +15,8 @@ def model_card(schema: Schema, recipe: Recipe, facts: dict[str, Any]) -> str:
         "# A sensorium model", "",
         "## What goes in, what comes out", "",
         *[f"- {line}" for line in schema.lines()],
-        "", "Any non-empty subset of the modalities can be given; an absent one is absent, not guessed.", "",
+        "", "Any non-empty subset of the modalities can be given; an absent one is absent, not guessed"
+        f"{_imputed(facts)}.", "",
         "## Training", "",
         f"- table: {recipe.source}",
         *[f"- {name} rows: {count}" for name, count in rows.items()],
@@ -35,8 +36,16 @@ def model_card(schema: Schema, recipe: Recipe, facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _imputed(facts: dict[str, Any]) -> str:
+    """The exceptions, where some modality is imputed."""
+    kept = [one for one in (facts.get("imputation") or {"patterns": {}})["patterns"].values() if one["kept"]]
+    return "".join(f"; with only {' and '.join(one['present'])}, {' and '.join(one['imputed'])} imputed from it"
+                   for one in kept)
+
+
 def _scores(facts: dict[str, Any]) -> list[str]:
     held_out = facts.get("held_out")
     if not held_out:
         return ["Not evaluated yet: run `sensorium evaluate` on rows the model has not seen."]
-    return [f"{held_out['sentence']}", "", *held_out["table"]]
+    repeated = facts.get("repeated", {"table": []})  # folds or seeds
+    return [f"{held_out['sentence']}", "", *held_out["table"], *repeated["table"]]

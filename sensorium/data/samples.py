@@ -113,9 +113,18 @@ def measured(table: Table, schema: Schema, rows: npt.NDArray[np.int64]) -> Schem
 
 def decoded(
     table: Table, schema: Schema, *, workers: int, memory_bytes: float,
-    progress: Callable[[str], Progress] | None = None,
+    progress: Callable[[str], Progress] | None = None, before: Samples | None = None,
 ) -> Samples:
-    """Decode a table by a measured schema. A modality or target whose column is lacking is absent, and noted."""
+    """Decode a table by a measured schema. A modality or target whose column is lacking is absent, and noted.
+
+    Args:
+        table: the table.
+        schema: with measured kinds.
+        workers: processes that decode media.
+        memory_bytes: decoded media beyond this are decoded again when needed.
+        progress: called with a modality's name for a function of (cells done, cells in all).
+        before: the same table decoded before; a modality with the same settings is taken from there.
+    """
     cells: dict[str, Cells] = {}
     notes: list[str] = list(table.notes)
     left = memory_bytes
@@ -127,8 +136,11 @@ def decoded(
             notes.append(f"column {', '.join(map(repr, lacking))} is not in the table: modality {modality.name!r} is "
                          f"{'absent in every row' if len(lacking) == len(modality.columns) else 'read without it'}")
         whole = table if not lacking else _with_empty(table, lacking)
-        cells[modality.name] = decode_cells(whole, modality, workers=workers, memory_bytes=left,
-                                            progress=progress(modality.name) if progress else None)
+        if before is not None and modality in before.schema.modalities:
+            cells[modality.name] = before.cells[modality.name]
+        else:
+            cells[modality.name] = decode_cells(whole, modality, workers=workers, memory_bytes=left,
+                                                progress=progress(modality.name) if progress else None)
         notes += cells[modality.name].notes
         if len(lacking) < len(modality.columns) and not (cells[modality.name].cells_of_row >= 0).any():
             notes.append(f"modality {modality.name!r} is absent in every row: no cell of it is readable")

@@ -83,7 +83,40 @@ def split_rows(
                   fixed.get("test", np.zeros(0, dtype=np.int64)), note)
 
 
-def _units(usable: Rows, groups: Rows | None, shared: Sequence[Rows]) -> tuple[Rows, str]:
+def fold_rows(
+    usable: Rows, *, groups: Rows | None, shared: Sequence[Rows], num_folds: int, seed: int,
+) -> tuple[Rows, str]:
+    """Deal rows to folds of about equal size; whole groups, however few, and rows that share a file stay together.
+
+    Args:
+        usable: (row,) the row numbers to deal, increasing.
+        groups, shared: as of `split_rows`.
+        num_folds: at least 2.
+        seed: of the draw.
+
+    Returns:
+        (row,) the fold of each usable row, 0 … num_folds − 1, and what was kept together and why.
+
+    Raises:
+        DataError: there are fewer bundles of rows than folds.
+    """
+    units, note = _units(usable, groups, shared, min_groups=2)
+    order, sizes = _shuffled_units(usable, units, seed)
+    if num_folds < 2 or len(order) < num_folds:
+        what = "rows" if len(order) == len(usable) else "groups of rows that belong together"
+        raise DataError(f"{num_folds} folds: expected at least 2 and at most as many as there are {what}, which are "
+                        f"{len(order)}")
+    filled = np.zeros(num_folds, dtype=np.int64)
+    fold_of = np.zeros(len(sizes), dtype=np.int64)
+    for unit in order[np.argsort(-sizes[order], kind="stable")].tolist():
+        fold_of[unit] = int(filled.argmin())
+        filled[fold_of[unit]] += sizes[unit]
+    return fold_of[units], note
+
+
+def _units(
+    usable: Rows, groups: Rows | None, shared: Sequence[Rows], min_groups: int = MIN_GROUPS,
+) -> tuple[Rows, str]:
     """(row,) a number for each bundle of rows that stays together, and why."""
     bonds = []
     note = "rows are split at random"
@@ -91,7 +124,7 @@ def _units(usable: Rows, groups: Rows | None, shared: Sequence[Rows]) -> tuple[R
     grouped = False
     if groups is not None:
         count = len(np.unique(groups[usable]))
-        if count >= MIN_GROUPS:
+        if count >= min_groups:
             grouped = True
             bonds.append(groups[usable])
             note = f"rows are split by group ({count} groups)"

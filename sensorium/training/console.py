@@ -20,6 +20,10 @@ class Console(ABC):
         """A line."""
 
     @abstractmethod
+    def expect(self, minutes: float) -> None:
+        """A training is about to begin that takes so many minutes at most."""
+
+    @abstractmethod
     def bar(self, what: str) -> AbstractContextManager[Bar]:
         """A progress bar as a context."""
 
@@ -28,6 +32,9 @@ class Quiet(Console):
     """Says nothing."""
 
     def say(self, line: str) -> None:
+        """Nothing."""
+
+    def expect(self, minutes: float) -> None:
         """Nothing."""
 
     @contextmanager
@@ -47,6 +54,9 @@ class Terminal(Console):
     def say(self, line: str) -> None:
         """A line."""
         self._rich.print(line, markup=False)
+
+    def expect(self, minutes: float) -> None:
+        """Nothing: the line on the model says it."""
 
     @contextmanager
     def bar(self, what: str) -> Iterator[Bar]:
