@@ -59,7 +59,7 @@ def compare(name: str, fusion: str, train: Data, test: Path, weak: str, given: a
     options = {"epochs": 12} if name == "planted" else {"epochs": 8}
     right: dict[str, list[np.ndarray]] = {}
     print(f"\n{name}, {fusion}, {given.seeds} seeds: accuracy", flush=True)
-    print(f"| | {weak} alone | the other alone | both | {weak} minus plain, paired | seconds |\n|---|---|---|---|---|---|")
+    print(f"| | {weak} alone | the other alone | both | {weak} minus plain, paired | seconds |\n" + "|---" * 6 + "|")
     for way in given.ways:
         started, hits = time.monotonic(), []
         for seed in range(given.seeds):
