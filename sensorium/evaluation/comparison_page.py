@@ -71,7 +71,7 @@ def _part(found: Comparison, verdict: Verdict) -> dict[str, Any]:
     return {
         "target": verdict.target, "first": verdict.first, "second": verdict.second, "tone": tone,
         "sign": {"better": "▲", "worse": "▼", "equal": "≈"}[tone], "finding": finding.rstrip("."),
-        "proof": proof.replace("). ", "; ", 1) if proof else "",
+        "proof": proof.replace("). ", ". ", 1) if proof else "",
         "word": METRIC_WORDS[verdict.metric], "higher": HIGHER_IS_BETTER[verdict.metric],
         "metrics": [METRIC_WORDS[name] for name in metrics], "zero": axis.at(0.0), "ticks": axis.ticks(),
         "lines": [{"label": _subset(one), "found": not one.modalities, "rows": one.rows,
