@@ -20,6 +20,7 @@ from sensorium.evaluation.attribution_marks import beam, legend, words
 from sensorium.evaluation.plots import number_words, percent_words
 
 MEDIA_CHARACTERS = 2_000_000
+FAINTEST = 0.15
 TOO_LARGE = Markup('<p class="quiet">not drawn: it would make this page too large</p>')
 
 
@@ -54,6 +55,9 @@ def attribution_cards(
 ) -> Markup:
     """The cards of some rows, below what their marks mean.
 
+    Bars beside the names compare modalities. Shades are relative to the modality's own strongest place, so that a quiet
+    modality can be read too, but never to less than .15 of the row's strongest, so that noise stays faint.
+
     Args:
         samples: the decoded table.
         target: the target that is explained.
@@ -79,11 +83,12 @@ def attribution_cards(
 
 
 def _card(samples: Samples, target: Target, told: Attribution, truth: str | None) -> Card:
-    per_place = {name: places(samples, name, one) for name, one in told.tokens.items()}
-    reach = max([float(np.abs(values).max()) for values in per_place.values() if len(values)] or [0.0])
+    reach = {name: float(np.abs(places(samples, name, one)).max(initial=0.0)) for name, one in told.tokens.items()}
+    most = max(reach.values(), default=0.0)
     whole = max([abs(value) for value in told.totals.values()] or [0.0])
     media = [Media(Markup(beam(name, one.total, whole, told.unit)),
-                   drawn(samples, name, told.row, one, reach=reach or whole, unit=told.unit), _lines(samples, name))
+                   drawn(samples, name, told.row, one, reach=max(reach[name], FAINTEST * most) or whole,
+                         unit=told.unit), _lines(samples, name))
              for name, one in told.tokens.items()]
     absent = [name for name in samples.schema.names if name not in told.tokens]
     return Card(told.row + 1, _answer(target, told, truth), sentence(told), media, absent)

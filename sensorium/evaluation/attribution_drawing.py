@@ -43,7 +43,7 @@ def drawn(samples: Samples, name: str, row: int, told: TokenAttribution, *, reac
         name: the modality.
         row: the row's number, from 0.
         told: its attribution.
-        reach: the largest attribution of one place on this row, which is drawn in full.
+        reach: the attribution of one place that is drawn in full.
         unit: "bits", or "" for a number's own unit.
     """
     cells = samples.cells[name]
@@ -218,7 +218,7 @@ def _on_table(kind: TableKind, cell: _Cell, reach: float, unit: str) -> str:
     told = dict(zip(cell.span[:, 0].astype(int).tolist(), cell.values.tolist(), strict=True))
     lines = []
     for place, (column, value) in enumerate(zip(kind.columns, cell.array, strict=True)):
-        mine = (f'<td class="beams">{bar(told[place], reach)}</td><td><b>{words(told[place], unit)}</b></td>'
+        mine = (f'<td class="beams">{bar(told[place], reach)}</td><td class="num"><b>{words(told[place], "")}</b></td>'
                 if place in told else "<td></td><td></td>")
         read = html.escape(column.readable(float(value)))
         lines.append(f'<tr><th scope="row">{html.escape(column.name)}</th><td>{read}</td>{mine}</tr>')

@@ -46,11 +46,10 @@ def sign(value: float) -> str:
 
 def words(value: float, unit: str) -> str:
     """A signed number with its unit, short."""
-    if abs(value) >= 100:
-        number = signed(value)
-    else:
-        number = f"{value:+.2f}".replace("-", "−") if abs(value) >= 0.005 else "0"
-    return f"{number} {unit}".strip()
+    size = abs(value)
+    decimals = 2 if size >= 0.01 else 3
+    number = signed(value) if size >= 100 else f"{value:+.{decimals}f}" if size >= 0.0005 else "0"
+    return f"{number.replace('-', '−')} {unit}".strip()
 
 
 def strength(value: float, reach: float) -> float:
@@ -85,7 +84,8 @@ def legend(answer: str) -> Markup:
     swatch = '<svg aria-hidden="true" focusable="false"><rect class="{}" width="22" height="12"/></svg>'
     return Markup(f'<p class="signs"><span>{swatch.format("for")}for {html.escape(answer)} (+, up, right, '
                   f'plain)</span>'
-                  f'<span>{swatch.format("against")}against it (−, down, left, hatched or dashed)</span></p>')
+                  f'<span>{swatch.format("against")}against it (−, down, left, hatched or dashed)</span>'
+                  f"<span>shades compare the places of one modality, bars beside names the modalities</span></p>")
 
 
 def style() -> Markup:
