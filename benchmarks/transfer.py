@@ -49,13 +49,13 @@ class Bench:
 
     def fitted(
         self, name: str, table: Table, modalities: tuple[str, ...], seed: int, *, epochs: int | None = None,
-        labels: bool = True, objectives: dict[str, Any] | None = None, **transfer: Any,
+        labels: bool = True, objectives: dict[str, Any] | None = None, transfer: dict[str, Any] | None = None,
     ) -> str:
         """Train a model, score it from audio alone where it reads audio, and keep its folder."""
         begun = time.monotonic()
         options = DataOptions(targets=(TARGET,) if labels else (), ignore=("speaker",), only=modalities)
-        recipe = Recipe().changed("training", seed=seed, epochs=epochs, refit="never").changed("transfer", **transfer)
-        recipe = recipe.changed("objectives", **(objectives or {}))
+        recipe = Recipe().changed("training", seed=seed, epochs=epochs, refit="never")
+        recipe = recipe.changed("objectives", **(objectives or {})).changed("transfer", **(transfer or {}))
         model = fit(Data(table, options), recipe, console=Terminal())
         path = str(model.save(self.work / f"{name}_{seed}".replace(" ", "_"), overwrite=True))
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - begun
@@ -89,10 +89,11 @@ def distil(bench: Bench, seed: int) -> None:
     """A tenth of the rows is labelled, the rest are unlabelled pairs."""
     rows = bench.rows(seed)
     few = part_of(bench.train, rows[: len(rows) // 10])
-    bench.fitted("labelled tenth", few, AUDIO, seed)
-    teacher = bench.fitted("teacher, labelled tenth", few, BOTH, seed)
+    bench.fitted("labelled tenth", few, AUDIO, seed, epochs=40)
+    teacher = bench.fitted("teacher, labelled tenth", few, BOTH, seed, epochs=40)
     everything = blanked(bench.train, rows[len(rows) // 10 :], (TARGET,))
-    bench.fitted("student, all rows", everything, AUDIO, seed, epochs=12, teacher=teacher)
+    bench.fitted("student, all rows", everything, AUDIO, seed, epochs=10,
+                 transfer={"teacher": teacher})
 
 
 def cross(bench: Bench, seed: int) -> None:
@@ -102,7 +103,7 @@ def cross(bench: Bench, seed: int) -> None:
     teacher = bench.fitted("image, labelled half", part_of(bench.train, rows[:half]), IMAGE, seed, epochs=10)
     pairs = part_of(bench.train, rows[half:])
     bench.fitted("taught by pictures", dataclasses.replace(pairs, frame=pairs.frame.drop(TARGET)), AUDIO, seed,
-                 epochs=15, labels=False, teacher=teacher)
+                 epochs=15, labels=False, transfer={"teacher": teacher})
     bench.fitted("all labels", bench.train, AUDIO, seed, epochs=12)
 
 
@@ -121,8 +122,8 @@ def init(bench: Bench, seed: int) -> None:
     origin = bench.fitted("origin, labelled half", part_of(bench.train, rows[:half]), BOTH, seed, epochs=8)
     few = part_of(bench.train, rows[half : half + 200])
     bench.fitted("200 rows", few, AUDIO, seed)
-    bench.fitted("200 rows, fine-tuned", few, AUDIO, seed, init=origin)
-    bench.fitted("200 rows, linear probe", few, AUDIO, seed, init=origin, freeze={"all": None})
+    bench.fitted("200 rows, fine-tuned", few, AUDIO, seed, transfer={"init": origin})
+    bench.fitted("200 rows, linear probe", few, AUDIO, seed, transfer={"init": origin, "freeze": {"all": None}})
 
 
 PARTS = {"distil": distil, "cross": cross, "one_run": one_run, "init": init}

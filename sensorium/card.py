@@ -23,6 +23,11 @@ def model_card(schema: Schema, recipe: Recipe, facts: dict[str, Any]) -> str:
         f"- split: {facts.get('split', 'unknown')}",
         f"- steps: {facts.get('steps')} (best at {facts.get('best_step')}; {facts.get('stopped')})",
     ]
+    transfer = facts.get("transfer", {})
+    lines += [f"- {what}: {transfer[what]}" for what in ("teacher", "init") if what in transfer]
+    if transfer.get("taught"):
+        lines.append(f"- the table has no labels of {', '.join(transfer['taught'])}: the teacher's answers were "
+                     f"learned, and scores are agreement with them, not truth")
     if "refit" in facts:
         refit = facts["refit"]
         lines.append(f"- refit on {refit['rows']} training and validation rows, {refit['steps']} steps")

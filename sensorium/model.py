@@ -174,8 +174,9 @@ class Model(nn.Module):
 
     def _weighed(self, objective: Objective, loss: Tensor) -> Tensor:
         """λ_k L_k."""
-        fixed = self.weighting is None or objective.training_only
-        learned: Tensor = loss if fixed else self.weighting(objective.name, loss)
+        if self.weighting is None or objective.training_only:
+            return objective.weight * loss
+        learned: Tensor = self.weighting(objective.name, loss)
         return objective.weight * learned
 
     def objectives(self) -> list[Predictor]:

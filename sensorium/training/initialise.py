@@ -18,6 +18,7 @@ from sensorium.fusion.concat import ConcatFusion
 from sensorium.fusion.low_rank import LowRankFusion
 from sensorium.model import Model
 from sensorium.objectives import Contrast
+from sensorium.recipe import Recipe
 
 State = Mapping[str, Tensor]
 LISTS = ("values", "streams", "readers", "maps", "reduce", "norms", "attend", "attended", "mlps", "means",
@@ -99,26 +100,33 @@ def take(model: Model, found: Taken) -> None:
             own[name].copy_(value)
 
 
-def with_settings(schema: Schema, origin: Schema, chosen: Mapping[str, Mapping[str, object]]) -> Schema:
+def with_settings(schema: Schema, recipe: Recipe, origin: Model) -> Schema:
     """The schema in which kinds that both have are set as the other model measured them, so that its weights fit.
 
     Args:
         schema: measured.
-        origin: the other model's.
-        chosen: modality → settings that the user gave; they stay.
+        recipe: what the user set of a kind stays, and a modality with another encoder is left alone.
+        origin: the other model.
     """
     modalities = []
     for modality in schema.modalities:
-        other = next((one for one in origin.modalities if one.name == modality.name), None)
-        if other is not None and agree(modality.kind, other.kind):
+        other = next((one for one in origin.schema.modalities if one.name == modality.name), None)
+        if (other is not None and agree(modality.kind, other.kind)
+                and same_encoder(recipe, origin.recipe, modality.name)):
             tables = isinstance(modality.kind, TableKind) and isinstance(other.kind, TableKind)
             kind: AnyKind = _columns_of(modality.kind, other.kind) if tables else other.kind
-            kept = list(chosen.get(modality.name, {}))
+            kept = list(recipe.data.settings.get(modality.name, {}))
             kept += ["keep_time"] if isinstance(kind, AudioKind) else []  # this schema's own clock
             own = {name: getattr(modality.kind, name) for name in kept}
             modality = modality.model_copy(update={"kind": kind.model_copy(update=own)})
         modalities.append(modality)
     return schema.model_copy(update={"modalities": tuple(modalities)})
+
+
+def same_encoder(recipe: Recipe, other: Recipe, name: str) -> bool:
+    """Whether both recipes give a modality the same encoder, however it is tuned."""
+    own, theirs = recipe.model.encoders.get(name), other.model.encoders.get(name)
+    return (None if own is None else own.name) == (None if theirs is None else theirs.name)
 
 
 def agree(kind: AnyKind, other: AnyKind) -> bool:
@@ -162,7 +170,7 @@ def _encoder(origin: Model, model: Model, name: str) -> dict[str, Tensor]:
     theirs = origin.encoders[origin.schema.names.index(name)]
     own = model.encoders[model.schema.names.index(name)]
     kind, other = model.schema.modality(name).kind, origin.schema.modality(name).kind
-    if type(own) is not type(theirs) or not agree(kind, other):
+    if type(own) is not type(theirs) or not agree(kind, other) or not same_encoder(model.recipe, origin.recipe, name):
         return {}
     found = _fitting(theirs.state_dict(), own.state_dict())
     if isinstance(own, TableEncoder) and isinstance(kind, TableKind) and isinstance(other, TableKind):

@@ -101,7 +101,7 @@ def prepare(
                         seed=recipe.training.seed if apart.split_seed is None else apart.split_seed)
     schema = _measured(data, schema, splits.train, taught)
     if sources.origin is not None:
-        schema = with_settings(schema, sources.origin.schema, recipe.data.settings)
+        schema = with_settings(schema, recipe, sources.origin)
     options = recipe.training
     workers = default_workers() if options.workers is None else options.workers
     memory = default_memory() if options.memory_gb is None else options.memory_gb * 2**30
@@ -163,7 +163,7 @@ def _say_data(prepared: Prepared, console: Console, *, aligned: bool) -> None:
     for note in samples.notes:
         console.say(note)
     for target in samples.schema.targets:
-        if target.task == "classify":
+        if target.task == "classify" and target.name not in prepared.taught:
             labels = samples.labels[target.name]
             seen = set(labels.values[splits.train][labels.mask[splits.train]].tolist())
             lacking = [label for code, label in enumerate(target.classes) if code not in seen]
