@@ -33,6 +33,8 @@ def predict(
                                                   "or .jsonl.")] = None,
     modalities: Annotated[list[str] | None, typer.Option("--modalities", help="Use only these: a,b.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add what each modality contributed.")] = False,
+    attribute: Annotated[Path | None, typer.Option("--attribute", help="Write a page here that shows, for the first 24 "
+                                                                       "rows, which places moved the answer.")] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add every class's probability.")] = False,
     abstain: Annotated[bool, typer.Option("--abstain", help="Leave an answer blank where its confidence set is not one "
                                                           "class.")] = False,
@@ -57,6 +59,8 @@ def predict(
     used = listed(modalities) or None
     chunks = read_chunks(table, ROWS_AT_ONCE, allow_outside=allow_outside)
     parts = answered(model, chunks, modalities=used, explain=explain, strict=strict)
+    if attribute is not None:
+        parts = _with_page(parts, attribute, model, table, used, chunks.num_rows)
     if json:
         _print_all(parts, abstain=abstain)
         return
@@ -89,6 +93,19 @@ def answered(
             _numbered(samples, start).refuse_unreadable()
         yield Part(start, table, samples, model.answers(samples, modalities=modalities, explain=explain))
         start += len(table)
+
+
+def _with_page(
+    parts: Iterator[Part], page: Path, model: Model, table: Path, used: tuple[str, ...] | None, num_rows: int,
+) -> Iterator[Part]:
+    """The same parts; on the way, a page about the first rows is written."""
+    from sensorium.evaluation.attribution_page import write_attribution_page
+
+    for part in parts:
+        if part.start == 0:
+            notes = write_attribution_page(model, part.samples, page, title=table.name, modalities=used, of=num_rows)
+            typer.echo(f"attribution: {page}{''.join(f'; {note}' for note in notes)}", err=True)
+        yield part
 
 
 def _numbered(samples: Samples, start: int) -> Samples:

@@ -23,7 +23,7 @@ MOST_ROWS = 24
 
 def write_attribution_page(
     model: Model, samples: Samples, out: Path, *, title: str, target: str | None = None,
-    modalities: Collection[str] | None = None, most: int = MOST_ROWS,
+    modalities: Collection[str] | None = None, most: int = MOST_ROWS, of: int | None = None,
 ) -> list[str]:
     """Explain the first rows of a decoded table, every target or one, on a page of its own.
 
@@ -35,6 +35,7 @@ def write_attribution_page(
         target: only this one; all of the model's where None.
         modalities: read only these.
         most: rows on the page.
+        of: rows of the whole table, where the samples are only its beginning.
 
     Returns:
         What a person should know, a line each: rows left out, rows with nothing to read.
@@ -49,8 +50,9 @@ def write_attribution_page(
         truths = truths_of(samples, one, rows)
         parts.append({"target": one.name, "cards": attribution_cards(samples, one, told, truths)})
     notes = []
-    if len(samples) > len(rows):
-        notes.append(f"the first {len(rows):,} of {len(samples):,} rows are shown")
+    num_rows = len(samples) if of is None else of
+    if num_rows > len(rows):
+        notes.append(f"the first {len(rows):,} of {num_rows:,} rows are shown")
     if empty:
         notes.append(f"{empty} of them have nothing readable and are not explained")
     lead = ("How much each place of a row moved the answer, by integrated gradients from typical tokens (the training "

@@ -14,9 +14,11 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from typer.testing import CliRunner
 from worlds import QUICK, write_small_world
 
 import sensorium
+from sensorium.cli.main import app
 from sensorium.data.batch import Batch, make_batch
 from sensorium.data.kinds import TextKind
 from sensorium.data.kinds.base import Inputs
@@ -361,3 +363,15 @@ def test_a_page_is_self_contained_and_says_what_it_leaves_out(world: Samples, tm
     assert "The first 4 of 48 rows are shown" in page and "&lt;world&gt;" in page and "<world>" not in page
     assert page.count("<article") == 2 * 4 and page.count('id="against"') == 1
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+
+
+def test_predict_writes_the_page_beside_its_answers(tmp_path: Path) -> None:
+    table = write_small_world(tmp_path / "world", rows=30)
+    _model(_samples(table, "kind", "size")).save(tmp_path / "m")
+    done = CliRunner().invoke(app, ["predict", str(tmp_path / "m"), str(table), "--modalities", "note,table", "--out",
+                                    str(tmp_path / "answers.csv"), "--attribute", str(tmp_path / "why.html")])
+    assert done.exit_code == 0
+    assert f"attribution: {tmp_path / 'why.html'}; the first 24 of 30 rows are shown" in done.stderr
+    assert (tmp_path / "answers.csv").read_text().count("\n") == 31
+    page = (tmp_path / "why.html").read_text(encoding="utf-8")
+    assert "absent: image, sound" in page and "<mark" in page and "<img" not in page
