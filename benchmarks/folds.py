@@ -1,8 +1,7 @@
-"""Cross-validation of one recipe: every subset of modalities, pooled over the folds, beside logistic regression.
+"""Cross-validation of one recipe (`sensorium train --folds`) with logistic regression beside, on the same folds.
 
-Each row is scored by the model that was trained without its fold. Comparisons are paired: on the same rows, under the
-same bootstrap weights. Logistic regression reads the plain descriptions of the cells (`Kind.describe`), or the mean of
-the stored features where an encoder is frozen, on the same folds.
+Comparisons are paired: on the same rows, under the same bootstrap weights. Logistic regression reads the plain
+descriptions of the cells (`Kind.describe`), or the mean of the stored features where an encoder is frozen.
 
     python benchmarks/folds.py TABLE [TABLE …] --target a,b [--balance] [--encoder image=FOLDER] [--out x.json]
 """
@@ -12,29 +11,25 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import time
 import warnings
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from sensorium.answers import predictions
 from sensorium.cli.options import listed, merged, pairs, settings_of
-from sensorium.data.read import Data, default_memory, default_workers
-from sensorium.data.samples import Samples, decoded
+from sensorium.data.read import Data
+from sensorium.data.samples import Samples
 from sensorium.data.table import Table, read_table
-from sensorium.evaluation.scores import metrics_of, primary_metric
+from sensorium.evaluation.repeats import CrossValidated, cross_validate
+from sensorium.evaluation.scores import metrics_of
 from sensorium.evaluation.shallow import plain_features
-from sensorium.features import with_stored_features
 from sensorium.keyed import Draws
 from sensorium.metrics.bootstrap import estimate, paired_difference, replicate_weights
 from sensorium.model import Model
 from sensorium.recipe import Recipe
 from sensorium.training.console import Terminal
-from sensorium.training.fit import fit
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 PENALTIES = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
@@ -44,11 +39,6 @@ def joined_tables(paths: list[str], *, allow_outside: bool) -> Table:
     """Tables of one folder, one below the other."""
     tables = [read_table(path, allow_outside=allow_outside) for path in paths]
     return dataclasses.replace(tables[0], frame=pl.concat([table.frame for table in tables]))
-
-
-def rows_of(table: Table, rows: Floats) -> Table:
-    """Some rows of a table."""
-    return dataclasses.replace(table, frame=table.frame[rows.astype(np.uint32)])
 
 
 def logistic(train: Floats, truth: Floats, test: Floats, num_classes: int, *, balance: bool) -> Floats:
@@ -120,68 +110,57 @@ def main() -> None:
     recipe = recipe.changed("model", encoders=encoders or None)
     recipe = recipe.changed("training", epochs=given.epochs, seed=given.seed, balance=given.balance or None)
     table = joined_tables(given.tables, allow_outside=recipe.data.allow_outside)
-    fold_of = Draws(0, 0, np.arange(len(table))).order("folds") % given.folds
-    console = Terminal()
-    pooled: dict[tuple[str, str], Floats] = {}
-    truths: dict[str, Floats] = {}
-    seconds = []
-    for fold in range(given.folds if given.only is None else given.only):
-        train, test = (np.flatnonzero(mask) for mask in (fold_of != fold, fold_of == fold))
-        started = time.monotonic()
-        model = fit(Data(rows_of(table, train), recipe.data), recipe, console=console)
-        seconds.append(time.monotonic() - started)
-        whole = decoded(table, model.schema, workers=default_workers(), memory_bytes=default_memory())
-        whole = with_stored_features(model, whole)
-        _score_fold(model, whole, train, test, pooled, truths, shallow=not given.no_logistic, balance=given.balance)
-        _report(model, pooled, truths, given.balance, f"after fold {fold + 1}; fits took {np.round(seconds)} s",
-                given.out[0] if given.out else None)
+    beside: dict[tuple[str, str], Floats] = {}
+
+    def on_fold(model: Model, samples: Samples, test: Floats, train: Floats) -> None:
+        if not given.no_logistic:
+            _add_logistic(beside, model, samples, test, train, balance=given.balance)
+
+    found = cross_validate(Data(table, recipe.data), recipe, given.folds, console=Terminal(), only=given.only,
+                           fold_of=Draws(0, 0, np.arange(len(table))).order("folds") % given.folds, on_fold=on_fold)
+    _report(found, beside, given.out[0] if given.out else None)
 
 
-def _score_fold(
-    model: Model, whole: Samples, train: Floats, test: Floats, pooled: dict[tuple[str, str], Floats],
-    truths: dict[str, Floats], *, shallow: bool, balance: bool,
+def _add_logistic(
+    beside: dict[tuple[str, str], Floats], model: Model, whole: Samples, test: Floats, train: Floats, *, balance: bool,
 ) -> None:
+    """Logistic regression on each modality and on all, for one fold."""
     names = model.schema.names
-    subsets = [frozenset(s) for size in range(1, len(names) + 1) for s in combinations(names, size)]
-    raw = model.outputs(whole, test, subsets, complete=False)
-    blocks = shallow_blocks(whole, np.arange(len(whole))) if shallow else {}
+    blocks = shallow_blocks(whole, np.arange(len(whole)))
     for target in model.schema.targets:
-        truth = whole.labels[target.name].values
-        truths.setdefault(target.name, np.full(len(whole), -1, dtype=truth.dtype))[test] = truth[test]
-        for subset in subsets:
-            label = " + ".join(name for name in names if name in subset)
-            size = (len(whole), len(target.classes))
-            predicted = predictions(target, raw[target.name][subset], temperature=model.temperatures[target.name],
-                                    balance=balance)
-            pooled.setdefault((target.name, label), np.full(size, np.nan))[test] = predicted
-            if shallow and (len(subset) == 1 or len(subset) == len(names)):
-                columns = np.concatenate([blocks[name] for name in names if name in subset], axis=1)
-                predicted = logistic(columns[train], truth[train], columns[test], len(target.classes), balance=balance)
-                key = target.name, f"logistic regression: {label}"
-                pooled.setdefault(key, np.full(size, np.nan))[test] = predicted
+        labels = whole.labels[target.name]
+        known = train[labels.mask[train] & (labels.values[train] >= 0)]
+        for subset in dict.fromkeys([*((name,) for name in names), names]):
+            columns = np.concatenate([blocks[name] for name in subset], axis=1)
+            predicted = logistic(columns[known], labels.values[known], columns[test], len(target.classes),
+                                 balance=balance)
+            key = target.name, f"logistic regression: {' + '.join(subset)}"
+            beside.setdefault(key, np.full((len(whole), len(target.classes)), np.nan))[test] = predicted
 
 
-def _report(
-    model: Model, pooled: dict[tuple[str, str], Floats], truths: dict[str, Floats], balance: bool, said: str,
-    out: str | None,
-) -> None:
+def _report(found: CrossValidated, beside: dict[tuple[str, str], Floats], out: str | None) -> None:
     """Every score with its interval, and all modalities minus each other line, paired."""
+    said = f"fits took {np.round(found.repeated.seconds)} s"
     print(f"\n{said}", flush=True)
-    everything = " + ".join(model.schema.names)
     results: dict[str, Any] = {}
-    for target in model.schema.targets:
-        name = primary_metric(target, balance=balance)
+    for target in found.targets:
+        name = found.repeated.primary[target.name]
         metric = metrics_of(target)[name]
-        rows = np.flatnonzero(truths[target.name] >= 0)
-        truth = truths[target.name][rows]
+        rows = np.flatnonzero(found.labelled[target.name] & (found.fold_of >= 0))
+        truth, whole = found.truths[target.name][rows], found.answered.found[target.name, ()]
         resampling = replicate_weights(len(rows), seed=0)
         print(f"\n| {target.name}: {name}, {len(rows)} rows | | all modalities minus this, paired |\n|---|---|---|")
-        for (of, label), predicted in pooled.items():
-            if of != target.name:
-                continue
-            value = estimate(metric, truth, predicted[rows], resampling)
-            gap = paired_difference(metric, truth, pooled[of, everything][rows], predicted[rows], resampling)
-            results[f"{of}: {label}"] = [value.value, value.low, value.high, gap.value, gap.low, gap.high]
+        lines = {" + ".join(key[1]) or "as found": predicted for key, predicted in found.answered.found.items()
+                 if key[0] == target.name}
+        lines |= {label: predicted for (of, label), predicted in beside.items() if of == target.name}
+        for label, predicted in lines.items():
+            here = np.isfinite(predicted[rows]).all(axis=1)
+            drawn = resampling if here.all() else replicate_weights(int(here.sum()), seed=0)
+            shaped = [values[rows][here] if target.task == "classify" else values[rows][here, 0]
+                      for values in (predicted, whole)]
+            value = estimate(metric, truth[here], shaped[0], drawn)
+            gap = paired_difference(metric, truth[here], shaped[1], shaped[0], drawn)
+            results[f"{target.name}: {label}"] = [value.value, value.low, value.high, gap.value, gap.low, gap.high]
             print(f"| {label} | {value.value:.3f} ({value.low:.3f} to {value.high:.3f}) | {gap.value:+.3f} "
                   f"({gap.low:+.3f} to {gap.high:+.3f}) |", flush=True)
     if out is not None:
