@@ -1,14 +1,15 @@
 """Rows whose modalities contradict each other, or agree with each other and not with their label.
 
 Each modality alone says something about the target. What it says is tempered first: its temperature, and the weight w
-of the mixture w · p + (1 − w) · π with the prior π, are those that make the labels most probable, so a modality that is
-sure and often wrong loses its voice. Two modalities a and b then contradict each other by
+of the mixture w · p + (1 − w) · π with the prior π, are together those that make the labels most probable, so a
+modality that is sure and often wrong loses its voice, while a few wrong labels cannot make it look unsure. Two
+modalities a and b then contradict each other by
 
     −log₂ Σ_c q_a(c) q_b(c) / π(c)   bits,
 
 how much more probable what they say is if they were put together at random than if they belong together, were they
-independent given the class: 3.3 bits are ten to one. (The Jensen-Shannon divergence would also rank sure beside unsure
-high, which is no contradiction.) For numbers it is how far two predictions lie apart, in usual distances.
+independent given the class: 2 bits are four to one. (The Jensen-Shannon divergence would also rank sure beside unsure
+high, which is no contradiction.) For numbers it is how far two predictions lie apart beside the usual errors of both.
 
 Labels are suspected as by confident learning (Northcutt et al. 2021): another class is at least as probable as it is on
 average in the rows that carry its label; and besides, ten times as probable as the label, with no modality that takes
@@ -30,12 +31,15 @@ from sensorium.answers import prior_of
 from sensorium.data.schema import Target
 from sensorium.evaluation.scored import Scored
 from sensorium.keyed import Draws
-from sensorium.metrics.calibration import apply_temperature, fit_temperature
+from sensorium.metrics.calibration import apply_temperature
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-BITS = log2(10)
+BITS = 2.0
+LISTED_BITS = 1.0
+LABEL_BITS = log2(10)
+TEMPERATURES = tuple(float(value) for value in np.geomspace(0.1, 10.0, 41))
 SPREADS = 4.0
 FEWEST = 20
 MOST_LISTED = 100
@@ -48,7 +52,7 @@ class OddRow:
 
     Args:
         row: its number in the table, from 0.
-        strength: bits, or usual distances for numbers.
+        strength: bits, or usual errors for numbers.
         between: the two modalities that contradict each other; empty where the label is suspected.
         says: modality → what it says alone: the class and its probability, or the number and None.
         label: the row's label in words; "" where it has none.
@@ -77,13 +81,12 @@ class Contradictions:
 
     Args:
         target: the target.
-        unit: bits, or "usual distances".
+        unit: bits, or "usual errors".
         limit: from where on a row is counted.
         rows: rows with two modalities or more, which were compared.
-        pairs: the rows whose modalities contradict each other, the strongest first.
-        num_pairs: how many there are.
-        pairs_by_chance: how many there would be if each row's second modality came from another row with its label:
-            what is expected where nothing is wrong. None for numbers.
+        pairs: the rows whose modalities contradict each other, the strongest first; of classes also those between one
+            bit and the limit.
+        num_pairs: how many reach the limit.
         power: the share that would be found of rows put together from two different labels; None for numbers.
         labels: the rows whose label is suspected, the strongest first.
         num_labels, labelled: how many there are, of how many labelled rows.
@@ -98,7 +101,6 @@ class Contradictions:
     rows: int
     pairs: tuple[OddRow, ...]
     num_pairs: int
-    pairs_by_chance: float | None
     power: float | None
     labels: tuple[OddRow, ...]
     num_labels: int
@@ -132,6 +134,18 @@ def voice_weight(probabilities: Floats, truth: Ints, prior: Floats, *, rounds: i
     for _ in range(rounds):
         weight = float(np.mean(weight * said / np.maximum(weight * said + (1 - weight) * blank, FLOOR)))
     return weight
+
+
+def tempered_voice(raw: Floats, truth: Ints, prior: Floats) -> tuple[float, float]:
+    """The temperature and the weight of one modality that make the labels most probable together, from logits (row,
+    class_): on a grid of temperatures from 0.1 to 10, with `voice_weight` for each."""
+    best = (-np.inf, 1.0, 0.0)
+    for temperature in TEMPERATURES:
+        probabilities = apply_temperature(raw, temperature)
+        weight = voice_weight(probabilities, truth, prior, rounds=20)
+        said = weight * probabilities[np.arange(len(truth)), truth] + (1 - weight) * prior[truth]
+        best = max(best, (float(np.log(np.maximum(said, FLOOR)).mean()), temperature, weight))
+    return best[1], best[2]
 
 
 def bits_apart(a: Floats, b: Floats, prior: Floats) -> Floats:
@@ -191,22 +205,23 @@ class _Classes:
             if told.sum() < FEWEST:
                 continue
             plain = np.full(values.shape, np.nan)
-            plain[there] = apply_temperature(values[there], fit_temperature(values[told], self.truth[told]))
-            self.trust[name] = voice_weight(plain[told], self.truth[told], self.prior)
+            temperature, self.trust[name] = tempered_voice(values[told], self.truth[told], self.prior)
+            plain[there] = apply_temperature(values[there], temperature)
             self.plain[name] = plain
             self.tempered[name] = self.trust[name] * plain + (1 - self.trust[name]) * self.prior
 
     def found(self) -> Contradictions:
         bits, pair, compared = self._apart()
-        chance, power = self._by_chance()
-        order = _strongest(bits, BITS)
+        power = self._power()
+        order = _strongest(bits, LISTED_BITS)
+        count = int((bits[order] >= BITS).sum())
         pairs = [self._row(place, float(bits[place]), pair[place]) for place in order[:MOST_LISTED]]
         suspects, strength, expected = self._suspects()
         labels = [self._row(place, float(strength[place]), None) for place in suspects[:MOST_LISTED]]
         rows, labelled = int(compared.sum()), int(self.kept.sum())
-        said = (_pairs_said(self.target.name, len(order), rows, chance, power, "ten to one and more"),
+        said = (_pairs_said(self.target.name, count, rows, power, "four to one and more"),
                 _labels_said(self.target.name, len(suspects), labelled, expected, alone=len(self.plain) < 2))
-        return Contradictions(self.target.name, "bits", BITS, rows, tuple(pairs), len(order), chance, power,
+        return Contradictions(self.target.name, "bits", BITS, rows, tuple(pairs), count, power,
                               tuple(labels), len(suspects), labelled, expected, self.trust,
                               tuple(one for one in said if one))
 
@@ -220,30 +235,22 @@ class _Classes:
                 bits[place], pair[place] = found[place], (a, b)
         return bits, pair, np.isfinite(bits)
 
-    def _by_chance(self) -> tuple[float | None, float | None]:
-        """How many rows would be found if all were right, and the share that would be of wrong pairs: from pairs of
-        different rows with equal labels, and with different ones, for the two modalities most rows have."""
-        best: tuple[int, tuple[str, str]] | None = None
-        for a, b in combinations(self.tempered, 2):
-            rows = int((np.isfinite(self.tempered[a][:, 0]) & np.isfinite(self.tempered[b][:, 0]) & self.kept).sum())
-            if best is None or rows > best[0]:
-                best = rows, (a, b)
-        if best is None or best[0] < FEWEST:
-            return None, None
-        a, b = best[1]
-        rows = np.flatnonzero(np.isfinite(self.tempered[a][:, 0]) & np.isfinite(self.tempered[b][:, 0]) & self.kept)
-        order = rows[Draws(self.scored.seed, 0, rows).order("contradictions")]
-        same = order[np.argsort(self.truth[order], kind="stable")]
-        counted = np.unique(self.truth[same], return_index=True, return_counts=True)
-        beside = np.concatenate([np.roll(same[start : start + count], 1) for _, start, count in
-                                 zip(*counted, strict=True)])
-        mates = beside != same
-        wrong = np.roll(order, 1)
-        differ = self.truth[wrong] != self.truth[order]
-        equal = bits_apart(self.tempered[a][same[mates]], self.tempered[b][beside[mates]], self.prior)
-        apart = bits_apart(self.tempered[a][order[differ]], self.tempered[b][wrong[differ]], self.prior)
-        return (float((equal >= BITS).mean() * len(rows)) if len(equal) else None,
-                float((apart >= BITS).mean()) if len(apart) else None)
+    def _power(self) -> float | None:
+        """The share that would be found of wrong pairs: of the two modalities that most rows have, put together from
+        rows with different labels."""
+        both = {pair: np.flatnonzero(self.kept & np.isfinite(self.tempered[pair[0]][:, 0])
+                                     & np.isfinite(self.tempered[pair[1]][:, 0]))
+                for pair in combinations(self.tempered, 2)}
+        if not both:
+            return None
+        pair = max(both, key=lambda one: len(both[one]))
+        rows = both[pair][Draws(self.scored.seed, 0, both[pair]).order("contradictions")]
+        mates = np.roll(rows, 1)
+        differ = self.truth[rows] != self.truth[mates]
+        if differ.sum() < FEWEST:
+            return None
+        apart = bits_apart(self.tempered[pair[0]][rows[differ]], self.tempered[pair[1]][mates[differ]], self.prior)
+        return float((apart >= BITS).mean())
 
     def _suspects(self) -> tuple[list[int], Floats, float]:
         """Positions of rows with a suspected label, strongest first; (row,) bits; how many are expected by chance."""
@@ -253,7 +260,7 @@ class _Classes:
         answer = values.argmax(axis=1)
         each = np.arange(len(values))
         bits = np.log2(np.maximum(values[each, answer], FLOOR))[:, None] - np.log2(np.maximum(values, FLOOR))
-        would = (values[each, answer] >= usual[answer])[:, None] & (bits >= BITS) & kept[:, None]
+        would = (values[each, answer] >= usual[answer])[:, None] & (bits >= LABEL_BITS) & kept[:, None]
         for tempered in self.tempered.values():  # no modality may take the label's side
             leaning = tempered / np.maximum(self.prior, FLOOR)
             would &= ~(leaning > leaning[each, answer][:, None] * (1 + 1e-9))
@@ -295,7 +302,9 @@ class _Numbers:
         apart = np.full(len(self.truth), np.nan)
         pair: list[tuple[str, ...]] = [()] * len(apart)
         for a, b in combinations(self.alone, 2):
-            gaps = _in_spreads(self.alone[a] - self.alone[b])
+            gaps = self.alone[a] - self.alone[b]
+            gaps = (gaps - np.nanmedian(gaps)) / float(np.hypot(self._error(a), self._error(b))) if (
+                np.isfinite(gaps).any()) else gaps
             for place in np.flatnonzero(np.isfinite(gaps) & ~(apart >= np.abs(gaps))).tolist():
                 apart[place], pair[place] = abs(gaps[place]), (a, b)
         order = _strongest(apart, SPREADS)
@@ -303,10 +312,15 @@ class _Numbers:
         pairs = [self._row(place, float(apart[place]), pair[place]) for place in order[:MOST_LISTED]]
         labels = [self._row(place, float(strength[place]), None) for place in suspects[:MOST_LISTED]]
         rows, labelled = int(np.isfinite(apart).sum()), int(self.kept.sum())
-        said = (_pairs_said(self.target.name, len(order), rows, None, None, f"{SPREADS:g} usual distances and more"),
+        said = (_pairs_said(self.target.name, len(order), rows, None, f"{SPREADS:g} usual errors and more"),
                 _labels_said(self.target.name, len(suspects), labelled, None, alone=len(self.alone) < 2))
-        return Contradictions(self.target.name, "usual distances", SPREADS, rows, tuple(pairs), len(order), None, None,
+        return Contradictions(self.target.name, "usual errors", SPREADS, rows, tuple(pairs), len(order), None,
                               tuple(labels), len(suspects), labelled, None, {}, tuple(one for one in said if one))
+
+    def _error(self, name: str) -> float:
+        """The root mean square of a modality's errors, without the twentieth that is largest."""
+        errors = np.abs(self.truth - self.alone[name])[self.kept & np.isfinite(self.alone[name])]
+        return float(np.sqrt(np.mean(np.sort(errors)[: max(1, round(0.95 * len(errors)))] ** 2))) or np.inf
 
     def _suspects(self) -> tuple[list[int], Floats]:
         """Rows in which every modality, and all together, are on one side of the label and far from it."""
@@ -332,7 +346,7 @@ class _Numbers:
 
 
 def _in_spreads(values: Floats) -> Floats:
-    """Distance from the median in usual distances, a robust standard deviation: the larger of 1.4826 · the median
+    """Distance from the median in usual errors, a robust standard deviation: the larger of 1.4826 · the median
     distance and of the distance that one in ten exceeds / 1.645, so that a tenth of the rows cannot set it, and heavy
     tails do. NaN stays NaN."""
     known = values[np.isfinite(values)]
@@ -350,13 +364,12 @@ def _strongest(values: Floats, limit: float) -> list[int]:
     return found[np.argsort(-values[found], kind="stable")].tolist()
 
 
-def _pairs_said(target: str, count: int, rows: int, chance: float | None, power: float | None, limit: str) -> str:
+def _pairs_said(target: str, count: int, rows: int, power: float | None, limit: str) -> str:
     if not rows:
         return ""
     said = f"{target}: in {count:,} of {rows:,} rows two modalities contradict each other ({limit})"
-    if chance is not None:
-        said += (f"; {chance:.0f} would be expected where every pair belongs together, and of pairs from different "
-                 f"classes {100 * (power or 0.0):.0f} % would be found so")
+    if power is not None:
+        said += f"; of pairs put together from different classes {100 * power:.0f} % would be found so"
     return said + "."
 
 

@@ -140,6 +140,19 @@ def bands(
     return _svg(figure, prefix, label)
 
 
+def alone_curves(
+    history: Sequence[Mapping[str, Any]], names: Sequence[str], best_epoch: float | None, *, prefix: str,
+) -> Svg:
+    """How probable each modality alone makes the truth of training rows, per epoch: series 1, 2 …, as in
+    `score_curves` after all modalities together."""
+    figure, axes = _figure(5.2, 2.9)
+    epochs = [entry["epoch"] for entry in history]
+    for number, name in enumerate(names, start=1):
+        _line(axes, epochs, [_number((entry.get("alone") or {}).get(name)) for entry in history], number)
+    _finish_curves(axes, best_epoch, "probability of the truth")
+    return _svg(figure, prefix, "probability of the truth on training rows from each modality alone, per epoch")
+
+
 def reliability(confidence: Floats, right: npt.NDArray[np.bool_], *, prefix: str) -> Svg:
     """How often predictions are right against how sure they were, in the bins of the ECE; below, how many there are."""
     figure, axes = _figure(4.6, 4.4, rows=(3, 1))

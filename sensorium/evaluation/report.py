@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from sensorium.data.schema import Target
 from sensorium.evaluation import plots
 from sensorium.evaluation.attribution_report import attribution_part
 from sensorium.evaluation.bits import information_part
+from sensorium.evaluation.course import fusions_part, imbalance_part
 from sensorium.evaluation.curves import robustness_part
 from sensorium.evaluation.evaluate import Evaluation
 from sensorium.evaluation.finds import retrieval_part
@@ -28,9 +29,9 @@ from sensorium.evaluation.gain import FEWEST, Fusion
 from sensorium.evaluation.mistakes import Album, worst_mistakes
 from sensorium.evaluation.plots import Axis, bars, known, number_words, percent_words, signed
 from sensorium.evaluation.scores import HIGHER_IS_BETTER, METRIC_WORDS, Baseline, Score, primary_metric
+from sensorium.evaluation.trust_parts import trust_parts
 from sensorium.metrics.bootstrap import Estimate
 from sensorium.model import Model
-from sensorium.training.contest import standing_lines
 from sensorium.training.imputer_choice import imputation_lines
 from sensorium.training.transfer import transfer_lines
 
@@ -82,12 +83,15 @@ def write_report(model: Model, evaluation: Evaluation, *, title: str, about: str
     album = Album(evaluation.samples)
     parts = [_target_part(model, evaluation, target, number, album)
              for number, target in enumerate(model.schema.targets) if target.name in evaluation.predicted]
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined,
+                              loader=FunctionLoader(lambda name: files("sensorium.evaluation").joinpath(name)
+                                                    .read_text("utf-8")))
     environment.filters.update(number=number_words, percent=percent_words)
     template = environment.from_string(files("sensorium.evaluation").joinpath("report.html.jinja").read_text("utf-8"))
     return template.render(title=title, about=about, parts=parts, names=model.schema.names, rows=evaluation.rows,
                            retrieval=retrieval_part(model, evaluation, album),
                            attribution=attribution_part(model, evaluation),
+                           trust=trust_parts(model, evaluation, album), fusions=fusions_part(model),
                            learning=_learning(model), run=_run(model, evaluation), looks=plots.series_look,
                            dash_arrays=plots.DASH_ARRAYS)
 
@@ -348,6 +352,10 @@ def _learning(model: Model) -> dict[str, Any] | None:
             svg = plots.score_curves(history, name, pairs[:MOST_CURVES], epoch, word=word, prefix=f"aligned{number}")
             charts.append({"title": f"{name}: validation {word}", "svg": Markup(svg), "legend": pairs[:MOST_CURVES],
                            "said": "How well each modality finds, or agrees with, each other one."})
+    alone = imbalance_part(model)
+    if alone is not None:
+        charts.append(alone)
+        said = f"{said} {alone['finding']}".strip()
     return {"said": said, "loss": Markup(plots.loss_curves(history, epoch)), "charts": charts,
             "validated": bool(losses)}
 
@@ -370,8 +378,6 @@ def _run(model: Model, evaluation: Evaluation) -> dict[str, Any]:
             "seconds": facts.get("seconds"), "device": facts.get("device"), "precision": precision}
     if "repeated" in facts:  # folds or seeds
         told[facts["repeated"]["what"]] = facts["repeated"]["sentence"]
-    if "fusions" in facts:
-        told["fusions compared"] = "; ".join(standing_lines(facts["fusions"]))
     if facts.get("imputation") is not None:
         told["imputation"] = "; ".join(imputation_lines(facts["imputation"]))
     if "transfer" in facts:
