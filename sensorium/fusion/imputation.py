@@ -152,8 +152,7 @@ class Imputer(nn.Module):
         for place, name in enumerate(self.names):
             if name in tokens and bool(presence[rows, place].any()):
                 mask = tokens[name].mask[rows] & presence[rows, place, None]
-                read = torch.where(mask[:, :, None], tokens[name].values[rows], 0.0)
-                read = (read - self.center[place]) / self.spread[place] + self.modality[place]
+                read = (tokens[name].values[rows] - self.center[place]) / self.spread[place] + self.modality[place]
                 values.append(torch.where(mask[:, :, None], read, 0.0))
                 biases.append(per_modality(mask, read.dtype))
         queries = rearrange(self.queries[places], "place token width -> (place token) width")

@@ -33,14 +33,16 @@ def test_poison_in_absent_modalities_changes_no_bit() -> None:
     imputer = _imputer()
     results = []
     for poison in (0.0, torch.nan):
-        tokens = {name: Tokens(torch.where(SUBSETS[:, place, None, None], one.values, poison), one.mask)
-                  for place, (name, one) in enumerate(tokens_of().items())}
+        tokens = {}
+        for place, (name, one) in enumerate(tokens_of().items()):
+            values = torch.where(SUBSETS[:, place, None, None], one.values, poison)
+            tokens[name] = Tokens(values.requires_grad_(), one.mask)
         imputer.zero_grad()
         filled, presence = imputer(tokens, SUBSETS, ABSENT)
         assert presence.all()
-        values = [torch.where(one.mask[:, :, None], one.values, 0.0) for one in filled.values()]
-        torch.cat(values, dim=1).square().sum().backward()
-        results.append([*values, *(p.grad for p in imputer.parameters())])
+        made = [torch.where(one.mask[:, :, None], one.values, 0.0) for one in filled.values()]
+        torch.cat(made, dim=1).square().sum().backward()
+        results.append([*made, *(one.values.grad for one in tokens.values()), *(p.grad for p in imputer.parameters())])
     for clean, poisoned in zip(*results, strict=True):
         assert torch.isfinite(clean).all() and torch.equal(clean, poisoned)
     assert all(gradient.abs().sum() > 0 for gradient in results[0][-len(list(imputer.parameters())):])
