@@ -90,9 +90,9 @@ def distil(bench: Bench, seed: int) -> None:
     rows = bench.rows(seed)
     few = part_of(bench.train, rows[: len(rows) // 10])
     bench.fitted("labelled tenth", few, AUDIO, seed, epochs=40)
-    teacher = bench.fitted("teacher, labelled tenth", few, BOTH, seed, epochs=40)
+    teacher = bench.fitted("teacher, labelled tenth", few, BOTH, seed, epochs=30)
     everything = blanked(bench.train, rows[len(rows) // 10 :], (TARGET,))
-    bench.fitted("student, all rows", everything, AUDIO, seed, epochs=10,
+    bench.fitted("student, all rows", everything, AUDIO, seed, epochs=6,
                  transfer={"teacher": teacher})
 
 
@@ -100,11 +100,11 @@ def cross(bench: Bench, seed: int) -> None:
     """Half of the rows have a picture and a label, the other half are pairs without one."""
     rows = bench.rows(seed)
     half = len(rows) // 2
-    teacher = bench.fitted("image, labelled half", part_of(bench.train, rows[:half]), IMAGE, seed, epochs=10)
+    teacher = bench.fitted("image, labelled half", part_of(bench.train, rows[:half]), IMAGE, seed, epochs=6)
     pairs = part_of(bench.train, rows[half:])
     bench.fitted("taught by pictures", dataclasses.replace(pairs, frame=pairs.frame.drop(TARGET)), AUDIO, seed,
-                 epochs=15, labels=False, transfer={"teacher": teacher})
-    bench.fitted("all labels", bench.train, AUDIO, seed, epochs=12)
+                 epochs=10, labels=False, transfer={"teacher": teacher})
+    bench.fitted("all labels", bench.train, AUDIO, seed, epochs=8)
 
 
 def one_run(bench: Bench, seed: int) -> None:

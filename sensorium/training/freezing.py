@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -10,39 +10,39 @@ from torch import nn
 from sensorium.errors import RecipeError, unknown_name
 from sensorium.model import Model
 
-PARTS = ("encoders", "fusion", "all")
+PARTS = ("all", "fusion", "encoders")
+"""The widest first."""
 
 
-def frozen_modules(model: Model, freeze: Mapping[str, int | None]) -> list[tuple[nn.Module, int | None]]:
-    """The modules of some parts, each with the epochs in which it is not trained; None: it never is.
+def frozen_parts(names: Sequence[str], freeze: Mapping[str, int | None]) -> dict[str, int | None]:
+    """Modality, or fusion → the epochs in which it is not trained; None: it never is.
 
     Args:
-        model: its modalities name the encoders.
-        freeze: a modality, encoders, fusion or all (of these; the heads are left) → first epochs, or None. A module
-            that is named twice is frozen for as long as the part that names it more narrowly says.
+        names: the modalities.
+        freeze: a modality, encoders, fusion or all (of these; the heads are left) → first epochs, or None. What is
+            named twice is frozen for as long as the narrower name says.
 
     Raises:
         RecipeError: an unknown part.
     """
-    names = model.schema.names
     found: dict[str, int | None] = {}
-    for part in sorted(freeze, key=lambda one: PARTS[::-1].index(one) if one in PARTS and one not in names else 3):
+    widest_first = [part for part in PARTS if part in freeze and part not in names]
+    for part in [*widest_first, *(one for one in freeze if one not in widest_first)]:
+        if part not in (*names, *PARTS):
+            raise RecipeError(f"transfer.freeze: {unknown_name('part', part, [*names, *PARTS])}")
         if part in names:
             found[part] = freeze[part]
             continue
-        if part not in PARTS:
-            raise RecipeError(f"transfer.freeze: {unknown_name('part', part, [*names, *PARTS])}")
-        if part != "fusion":
-            found |= dict.fromkeys(names, freeze[part])
-        if part != "encoders":
-            found["fusion"] = freeze[part]
-    modules: list[tuple[nn.Module, int | None]] = []
-    for place, name in enumerate(names):
-        if name in found:
-            modules.append((model.encoders[place], found[name]))
-    if "fusion" in found and "fusion" not in names:
-        modules.append((model.fusion, found["fusion"]))
-    return modules
+        found |= {} if part == "fusion" else dict.fromkeys(names, freeze[part])
+        found |= {} if part == "encoders" or "fusion" in names else {"fusion": freeze[part]}
+    return found
+
+
+def frozen_modules(model: Model) -> dict[str, tuple[nn.Module, int | None]]:
+    """The modules of `frozen_parts` of a model's recipe, each with its epochs."""
+    names = model.schema.names
+    return {part: (model.encoders[names.index(part)] if part in names else model.fusion, epochs)
+            for part, epochs in frozen_parts(names, model.recipe.transfer.freeze).items()}
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Freezing:
         self._shared = shared
         self._held = [
             _Held(module, tuple(p for p in module.parameters() if p.requires_grad), epochs)
-            for module, epochs in frozen_modules(model, model.recipe.transfer.freeze)]
+            for module, epochs in frozen_modules(model).values()]
         for one in self._held:
             if one.epochs is None:
                 for parameter in one.parameters:

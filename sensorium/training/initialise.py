@@ -113,8 +113,9 @@ def with_settings(schema: Schema, recipe: Recipe, origin: Model) -> Schema:
         other = next((one for one in origin.schema.modalities if one.name == modality.name), None)
         if (other is not None and agree(modality.kind, other.kind)
                 and same_encoder(recipe, origin.recipe, modality.name)):
-            tables = isinstance(modality.kind, TableKind) and isinstance(other.kind, TableKind)
-            kind: AnyKind = _columns_of(modality.kind, other.kind) if tables else other.kind
+            kind: AnyKind = other.kind
+            if isinstance(modality.kind, TableKind) and isinstance(kind, TableKind):
+                kind = _columns_of(modality.kind, kind)
             kept = list(recipe.data.settings.get(modality.name, {}))
             kept += ["keep_time"] if isinstance(kind, AudioKind) else []  # this schema's own clock
             own = {name: getattr(modality.kind, name) for name in kept}

@@ -16,12 +16,14 @@ from sensorium.data.schema import Schema
 from sensorium.data.split import Splits, split_rows
 from sensorium.encoders.choice import adapted
 from sensorium.errors import DataError, RecipeError, unknown_name
+from sensorium.model import Model
 from sensorium.recipe import Recipe, TransferOptions
 from sensorium.training.apart import Apart
 from sensorium.training.console import Console
+from sensorium.training.freezing import frozen_parts
 from sensorium.training.initialise import with_settings
 from sensorium.training.subsets import missing_shares
-from sensorium.training.teaching import teacher_answers
+from sensorium.training.teaching import Answered, matched, teacher_answers
 from sensorium.training.transfer import Sources, Transfer
 
 Rows = npt.NDArray[np.int64]
@@ -86,8 +88,8 @@ def prepare(
     if not allow_leak:
         refuse_leaks(find_leaks(table, _without(schema, taught), seed=recipe.training.seed))
     labelled = np.full(len(table), not schema.targets)
-    answers = {} if sources.teacher is None else teacher_answers(
-        sources.teacher, data, str(recipe.transfer.teacher), console)
+    frozen_parts(schema.names, recipe.transfer.freeze)
+    answers = {} if sources.teacher is None else _answers(sources.teacher, data, recipe, console)
     for target in schema.targets:
         labelled |= answers[target.name].known if target.name in taught else read_labels(table, target).mask
     shared = [cell_numbers(table, m) for m in schema.modalities if not isinstance(m.kind, TextKind | TableKind)]
@@ -124,6 +126,15 @@ def prepare(
                         Transfer(recipe.transfer, sources.origin, answers, taught))
     _say_data(prepared, console, aligned=bool(recipe.objectives.names))
     return prepared
+
+
+def _answers(teacher: Model, data: Data, recipe: Recipe, console: Console) -> dict[str, Answered]:
+    """What the teacher says, asked only if its targets are those of the data."""
+    known = {target.name: target for target in teacher.schema.targets}
+    for target in data.schema.targets:
+        if target.name in known:
+            matched(target, known[target.name])
+    return teacher_answers(teacher, data, str(recipe.transfer.teacher), console)
 
 
 def _without(schema: Schema, taught: frozenset[str]) -> Schema:

@@ -15,7 +15,7 @@ from sensorium.data.read import Data, default_memory, default_workers
 from sensorium.data.samples import Labels, decoded, read_labels
 from sensorium.data.schema import Target
 from sensorium.data.sources import is_blank
-from sensorium.errors import DataError, RecipeError
+from sensorium.errors import DataError, ModelFolderError, RecipeError
 from sensorium.features import with_stored_features
 from sensorium.folder import load_schema
 from sensorium.model import Model
@@ -63,22 +63,11 @@ class Answered:
         Raises:
             RecipeError: the tasks differ, or fewer than two classes are known to both.
         """
-        if student.task != self.target.task:
-            raise RecipeError(f"the teacher's target {student.name!r} is to {self.target.task}, here it is to "
-                              f"{student.task}: give it the same task (--task {student.name}={self.target.task})")
+        both = matched(student, self.target)
         known = self.known
-        if student.task == "regress":
-            values, columns = (self.values - student.mean) / student.std, np.zeros(1, dtype=np.int64)
-        else:
-            theirs = {category_key(label): place for place, label in enumerate(self.target.classes)}
-            both = [(place, theirs[category_key(label)]) for place, label in enumerate(student.classes)
-                    if category_key(label) in theirs]
-            if len(both) < 2:
-                raise RecipeError(f"the teacher's classes of {student.name!r} ({', '.join(self.target.classes[:10])}) "
-                                  f"and those here ({', '.join(student.classes[:10])}) have {len(both)} in common: two "
-                                  f"at least are needed")
-            columns = np.array([own for own, _ in both], dtype=np.int64)
-            values = (self.values + self._prior(balanced))[:, [other for _, other in both]]
+        columns = np.array([own for own, _ in both], dtype=np.int64)
+        values = ((self.values - student.mean) / student.std if student.task == "regress" else
+                  (self.values + self._prior(balanced))[:, [other for _, other in both]])
         return Lesson(torch.from_numpy(np.where(known[:, None], values, 0.0)).float(), torch.from_numpy(known),
                       torch.from_numpy(columns))
 
@@ -86,7 +75,27 @@ class Answered:
         """(class_,) what is added to the logits so that they count frequencies as the student's do."""
         if balanced == self.balanced or not self.target.prior:
             return np.zeros(max(1, len(self.target.classes)))
-        return (1.0 if self.balanced else -1.0) * np.log(np.array(self.target.prior))
+        return np.asarray((1.0 if self.balanced else -1.0) * np.log(np.array(self.target.prior)))
+
+
+def matched(student: Target, teacher: Target) -> list[tuple[int, int]]:
+    """The outputs of two targets that mean the same: classes by name, or the one number.
+
+    Raises:
+        RecipeError: the tasks differ, or fewer than two classes are known to both.
+    """
+    if student.task != teacher.task:
+        raise RecipeError(f"the teacher's target {student.name!r} is to {teacher.task}, here it is to {student.task}: "
+                          f"give it the same task (--task {student.name}={teacher.task})")
+    if student.task == "regress":
+        return [(0, 0)]
+    theirs = {category_key(label): place for place, label in enumerate(teacher.classes)}
+    both = [(place, theirs[category_key(label)]) for place, label in enumerate(student.classes)
+            if category_key(label) in theirs]
+    if len(both) < 2:
+        raise RecipeError(f"the teacher's classes of {student.name!r} ({', '.join(teacher.classes[:10])}) and those "
+                          f"here ({', '.join(student.classes[:10])}) have {len(both)} in common: two at least are needed")
+    return both
 
 
 def taught(data: Data, recipe: Recipe) -> Data:
@@ -170,8 +179,6 @@ def teacher_answers(teacher: Model, data: Data, path: str, console: Console) -> 
 
 def load_run(path: str, what: str) -> Model:
     """The model of a run. Raises ModelFolderError saying what it was wanted for."""
-    from sensorium.errors import ModelFolderError
-
     if not Path(path).is_dir():
         raise ModelFolderError(f"{what}: no model folder at {path!r}")
     return Model.load(path)

@@ -12,7 +12,7 @@ from sensorium.errors import RecipeError
 from sensorium.model import Model
 from sensorium.objectives import Distil
 from sensorium.recipe import Recipe, TransferOptions
-from sensorium.training.freezing import frozen_modules
+from sensorium.training.freezing import frozen_parts
 from sensorium.training.initialise import take, taken
 from sensorium.training.teaching import Answered, load_run
 
@@ -77,8 +77,7 @@ class Transfer:
 
     def _refuse_random(self, model: Model, known: frozenset[str]) -> None:
         """Raise where what is never trained has nothing learnt in it."""
-        for module, epochs in frozen_modules(model, self.options.freeze):
-            name = "fusion" if module is model.fusion else model.schema.names[list(model.encoders).index(module)]
+        for name, epochs in frozen_parts(model.schema.names, self.options.freeze).items():
             if epochs is None and name not in known and name not in model.recipe.model.encoders:
                 raise RecipeError(f"transfer.freeze: {name} would never be trained, and nothing of it was taken over "
                                   f"from another run ({self.options.init or 'no init is given'}): name fewer parts, "
