@@ -94,7 +94,7 @@ def matched(student: Target, teacher: Target) -> list[tuple[int, int]]:
             if category_key(label) in theirs]
     if len(both) < 2:
         raise RecipeError(f"the teacher's classes of {student.name!r} ({', '.join(teacher.classes[:10])}) and those "
-                          f"here ({', '.join(student.classes[:10])}) have {len(both)} in common: two at least are needed")
+                          f"here ({', '.join(student.classes[:10])}) have {len(both)} in common: two are needed")
     return both
 
 
