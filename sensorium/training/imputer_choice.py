@@ -132,8 +132,7 @@ def imputation_lines(facts: Mapping[str, Any] | None) -> list[str]:
              f"{'is' if len(one['imputed']) == 1 else 'are'} imputed: the loss of {one['rows']} held-out rows falls by "
              f"{one['gain']:.4f} ({one['low']:.4f} to {one['high']:.4f})"
              for one in facts["patterns"].values() if one["kept"]]
-    return lines or [f"imputation is not kept: it helps none of {len(facts['patterns'])} patterns of modalities on "
-                     f"held-out rows"]
+    return lines or ["imputation is not kept: held-out rows confirm it for no pattern of missing modalities"]
 
 
 def patterns_of(presence: npt.NDArray[np.bool_], names: tuple[str, ...]) -> list[Pattern]:
