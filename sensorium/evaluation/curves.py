@@ -45,11 +45,14 @@ def robustness_part(found: Sequence[Robustness], schema: Schema, *, target: str,
                                   prefix=f"{name}{number}"))
 
     return {
-        "findings": [one.sentence.removeprefix(f"{target}: ") for one in mine], "word": word,
+        "findings": [one.sentence.removeprefix(f"{target}: ")
+                     for one in sorted(mine, key=lambda one: not one.harmful)[:MOST_CURVES]],
+        "word": word,
         "names": [one.modality for one in shown], "left_out": len(mine) - len(shown),
         "severity": chart([one.severity for one in shown], "severity", [one.without.value for one in shown], "damaged"),
         "missing": chart([one.missing for one in shown], "share of rows without it", [], "missing"),
-        "lines": [{"one": one, "damage": DAMAGE[schema.modality(one.modality).kind.name]} for one in mine],
+        "lines": mine,
+        "damage": "; ".join(f"{one.modality}: {DAMAGE[schema.modality(one.modality).kind.name]}" for one in mine),
         "late": mine[0].late_severity is not None, "rows": max(one.rows for one in mine),
         "middle": len(mine[0].severity.scores) // 2,
         "middle_at": mine[0].severity.severities[len(mine[0].severity.scores) // 2],

@@ -19,7 +19,7 @@ from sensorium.evaluation.contributions import contributions_of
 from sensorium.evaluation.embedder import estimate_json, metrics_json
 from sensorium.evaluation.gain import Fusion, fusion_gain
 from sensorium.evaluation.groups import check_columns
-from sensorium.evaluation.information import Information, decompose_pairs, pairs_to_decompose
+from sensorium.evaluation.information import SECONDS, Information, decompose_pairs, pairs_to_decompose
 from sensorium.evaluation.retrieval import RetrievalScore, retrieval
 from sensorium.evaluation.robustness import Robustness, robustness_curves
 from sensorium.evaluation.scored import Scored
@@ -158,7 +158,8 @@ def evaluate(
         if len(names) > 1:
             evaluation.fusion.extend(fusion_gain(scored, target, probabilities, names))
         evaluation.contributions[target.name] = contributions_of(scored, target, raw[target.name], names)
-        _add(evaluation.information, evaluation.notes, decompose_pairs(scored, target, raw[target.name], pairs))
+        _add(evaluation.information, evaluation.notes, decompose_pairs(
+            scored, target, raw[target.name], pairs, seconds=SECONDS / len(targets)))
     if targets and robustness:
         _add(evaluation.robustness, evaluation.notes, robustness_curves(model, samples, chosen, seed=seed))
     _add_retrieval(evaluation, scored)

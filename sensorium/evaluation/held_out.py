@@ -46,7 +46,8 @@ class HeldOut:
                           if model.schema.targets else "scoring on the held-out rows how modalities find each other")
         try:
             self.evaluation = evaluate(model, prepared.samples, rows=rows, baselines=True, train=prepared.samples,
-                                       train_rows=splits.train, table=self._table, calibrated=splits.calibration)
+                                       train_rows=splits.train, table=self._table, calibrated=splits.calibration,
+                                       robustness=False, information=False)  # they would double the time it takes
         except DataError as error:
             self._console.say(f"the held-out rows could not be scored: {error}")
             return

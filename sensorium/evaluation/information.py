@@ -2,7 +2,7 @@
 
 Read off the predictions from either modality and from both, which the table of subsets needs anyway; see
 `metrics/information.py` for the estimate and its limits. The cost grows with the square of classes · cells, so that the
-number of replicates, and of pairs, is set by a fixed budget: about 20 seconds.
+number of replicates, and of pairs, is set by a fixed budget: about 20 seconds for all targets together.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ Pair = tuple[str, str]
 MOST_PAIRS, MOST_ROWS = 10, 2000
 MOST_REPLICATES, FEWEST_REPLICATES = 100, 30
 SECONDS, SECONDS_A_SQUARE = 20.0, 6e-7
+LEAST = 0.005
+ROWS_A_CELL = 10
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,15 @@ class Information:
     def sentence(self) -> str:
         """The finding in words."""
         a, b, parts = self.modality_a, self.modality_b, self.parts
-        together = (f"together they tell {_bits(parts.synergistic.value)} that neither tells alone"
-                    if parts.synergistic.low > 0 else
-                    f"read together, {_bits(-parts.synergistic.value)} of that are lost"
-                    if parts.synergistic.high < 0 and -parts.synergistic.value >= 0.05 else
+        more = parts.synergistic
+        together = (f"together they tell {_bits(more.value)} that neither tells alone" if more.low > 0 else
+                    f"read together, {_bits(-more.value)} of that are lost"
+                    if more.high < 0 and more.value <= -0.05 else
                     "together they tell nothing that neither tells alone")
-        return (f"{self.target}: {a} and {b} tell the same {_bits(parts.redundant.value)}; {a} alone adds "
-                f"{_bits(parts.unique_a.value)}, {b} alone {_bits(parts.unique_b.value)}; {together}.")
+        same = (f"{a} and {b} tell the same {_bits(parts.redundant.value)}" if parts.redundant.value >= LEAST
+                else f"{a} and {b} tell nothing alike")
+        return (f"{self.target}: {same}; {a} alone adds {_bits(parts.unique_a.value)}, {b} alone "
+                f"{_bits(parts.unique_b.value)}; {together}.")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, in bits."""
@@ -90,7 +94,8 @@ def pairs_to_decompose(names: Sequence[str], presence: npt.NDArray[np.bool_]) ->
 
 
 def decompose_pairs(
-    scored: Scored, target: Target, raw: Mapping[frozenset[str], Floats], pairs: Sequence[Pair],
+    scored: Scored, target: Target, raw: Mapping[frozenset[str], Floats], pairs: Sequence[Pair], *,
+    seconds: float = SECONDS,
 ) -> tuple[list[Information], list[str]]:
     """The decomposition of each pair, on the labelled rows that have both.
 
@@ -99,13 +104,15 @@ def decompose_pairs(
         target: classes or a number.
         raw: set of modalities → (row, output) raw outputs: each modality of a pair alone, and both.
         pairs: the modalities.
+        seconds: about how long it may take on one core.
 
     Returns:
         What was found, and a line for what was left out.
     """
     if not pairs:
         return [], []
-    allowed, replicates = _affordable(target, len(pairs))
+    cells = _cells(target, int(scored.labelled(target).sum()))
+    allowed, replicates = _affordable(target, cells, len(pairs), seconds)
     found: list[Information] = []
     notes = []
     if allowed < len(pairs):
@@ -116,7 +123,8 @@ def decompose_pairs(
         said = [_shaped(target, scored.predicted(target, raw[frozenset(subset)][kept]))
                 for subset in ((a,), (b,), (a, b))]
         try:
-            parts = decompose_predictions(*said, scored.truth(target)[kept], replicates=replicates, seed=scored.seed,
+            parts = decompose_predictions(*said, scored.truth(target)[kept], cells=cells, replicates=replicates,
+                                          seed=scored.seed,
                                           groups=None if scored.groups is None else scored.groups[kept])
         except DataError as error:
             notes.append(f"{target.name}: the information of {a} and {b} cannot be decomposed: {error}")
@@ -125,13 +133,19 @@ def decompose_pairs(
     return found, notes
 
 
-def _affordable(target: Target, pairs: int) -> tuple[int, int]:
+def _cells(target: Target, rows: int) -> int:
+    """How many cells predictions are put into: as many as the estimate likes, but ten rows each or one a class."""
+    classes = len(target.classes)
+    if target.task == "regress":
+        return max(2, min(NUMBER_CELLS, rows // ROWS_A_CELL))
+    most = max(min(MOST_CELLS, ALL_CELLS // max(1, classes)), min(classes, CELLS_BY_CLASS))
+    return max(2, min(most, max(classes, rows // ROWS_A_CELL)))
+
+
+def _affordable(target: Target, cells: int, pairs: int, seconds: float) -> tuple[int, int]:
     """How many pairs are decomposed within the budget, and with how many replicates."""
     classes = len(target.classes) if target.task == "classify" else NUMBER_CLASSES
-    cells = NUMBER_CELLS
-    if target.task == "classify":
-        cells = max(min(MOST_CELLS, ALL_CELLS // max(1, classes)), min(classes, CELLS_BY_CLASS))
-    tables = SECONDS / (SECONDS_A_SQUARE * (2 * classes * cells) ** 2)
+    tables = seconds / (SECONDS_A_SQUARE * (2 * classes * cells) ** 2)
     allowed = min(pairs, int(tables / (FEWEST_REPLICATES + BLOCKS + 1)))
     return allowed, min(MOST_REPLICATES, int(tables / max(1, allowed)) - BLOCKS - 1)
 
@@ -148,8 +162,8 @@ def _shaped(target: Target, predicted: Floats) -> Floats:
 
 
 def _bits(value: float) -> str:
-    """Bits with two decimals; what is below a hundredth is 0."""
-    return f"{max(0.0, value):.2f} bits"
+    """Bits with two decimals, or nothing."""
+    return f"{value:.2f} bits" if value >= LEAST else "nothing"
 
 
 def _finite(value: float) -> float | None:

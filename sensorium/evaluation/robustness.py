@@ -29,6 +29,7 @@ from sensorium.evaluation.plots import number_words
 from sensorium.evaluation.scores import HIGHER_IS_BETTER, METRIC_WORDS, metrics_of, primary_metric
 from sensorium.keyed import Draws
 from sensorium.metrics.bootstrap import Estimate, Metric, Resampling, paired_difference, replicate_weights
+from sensorium.metrics.paired import agreement
 from sensorium.metrics.robustness import Curve, effective_robustness, score_curve
 from sensorium.model import Model
 from sensorium.objectives.base import Encoded
@@ -55,6 +56,8 @@ class Robustness:
         against_absence: at each severity the score minus that without the modality, positive where the damaged
             modality still helps, whatever the metric's direction; paired, 95 % over all severities together.
         late_severity, late_missing: the same curves of late fusion of the model's own voices.
+        harmful: severities at which the model would be better off ignoring the modality, beyond chance: the interval of
+            `against_absence` is below 0 and, for classes, the exact McNemar test agrees.
         effective_severity, effective_missing: what the model keeps beyond what late fusion lets expect at the same
             clean score, positive is more robust, in units of the metric. None, as the two above, for one modality.
     """
@@ -67,6 +70,7 @@ class Robustness:
     severity: Curve
     missing: Curve
     against_absence: tuple[Estimate, ...]
+    harmful: tuple[float, ...]
     late_severity: Curve | None
     late_missing: Curve | None
     effective_severity: Estimate | None
@@ -83,12 +87,6 @@ class Robustness:
         return self.missing.scores[-1]
 
     @property
-    def harmful(self) -> tuple[float, ...]:
-        """Severities at which the model would be better off ignoring the modality, beyond chance."""
-        return tuple(severity for severity, one in zip(self.severity.severities, self.against_absence, strict=True)
-                     if severity > 0 and one.high < 0)
-
-    @property
     def sentence(self) -> str:
         """The finding in words."""
         word, grid = METRIC_WORDS[self.metric], self.severity.severities
@@ -101,13 +99,14 @@ class Robustness:
                     f"{self.modality} does no harm that {self.rows:,} rows could tell.")
         worst = min((grid.index(one) for one in self.harmful), key=lambda place: self.against_absence[place].value)
         gap = self.against_absence[worst]
-        scale, unit = (100.0, " points") if _is_share(self.metric) else (1.0, "")
-        where = (f"at severity {self.harmful[0]:g}" if len(self.harmful) == 1
-                 else f"from severity {self.harmful[0]:g} to {self.harmful[-1]:g}")
-        return (f"{said}. Damaged {where}, the model would be better off ignoring it: at {grid[worst]:g} {word} is "
-                f"{number_words(self.severity.scores[worst].value)}, worse than without it by "
-                f"{number_words(-scale * gap.value)}{unit} (95 % interval {number_words(-scale * gap.high)} to "
-                f"{number_words(-scale * gap.low)}, paired on {self.rows:,} rows).")
+        worse, least, most = (f"{100 * one:.1f}" if _is_share(self.metric) else number_words(one)
+                              for one in (-gap.value, -gap.high, -gap.low))
+        listed = " and ".join(", ".join(f"{one:g}" for one in some) for some in (self.harmful[:-1], self.harmful[-1:])
+                              if some)
+        return (f"{said}. At severity {listed} the model would be better off ignoring it: at {grid[worst]:g}, {word} "
+                f"is {number_words(self.severity.scores[worst].value)}, worse than without it by {worse}"
+                f"{' points' if _is_share(self.metric) else ''} (95 % interval {least} to {most}, paired on "
+                f"{self.rows:,} rows).")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -121,6 +120,7 @@ class Robustness:
         return {"target": self.target, "metric": self.metric, "modality": self.modality, "rows": self.rows,
                 "unit": self.unit, "severity": curve(self.severity), "missing_rate": curve(self.missing),
                 "against_absence": [estimate_json(one) for one in self.against_absence],
+                "harmful": list(self.harmful),
                 "late_fusion_severity": curve(self.late_severity), "late_fusion_missing_rate": curve(self.late_missing),
                 "effective_robustness_severity": number(self.effective_severity),
                 "effective_robustness_missing_rate": number(self.effective_missing), "sentence": self.sentence}
@@ -287,9 +287,11 @@ def _curves(
     marks = ["" if severity == 0 else f"{severity:g}" for severity in severities]
     damaged = [voices.said("all", name, mark) if mark else clean for mark in marks]
     missing = [_mixed(clean, without, one) for one in lost]
-    level = 1 - 0.05 / max(1, len(severities) - 1)
-    against = [_signed(paired_difference(metric, truth, one, without, resampling, level=level), metric_name)
+    error = 0.05 / max(1, len(severities) - 1)
+    against = [_signed(paired_difference(metric, truth, one, without, resampling, level=1 - error), metric_name)
                for one in damaged]
+    harmful = tuple(severity for severity, one, gap in zip(severities, damaged, against, strict=True)
+                    if severity > 0 and gap.high < 0 and _tells(voices.target, truth, one, without, error))
     late: list[list[Floats]] | None = None
     if len(voices.names) > 1:
         apart, rest = voices.late(), voices.late(without=name)
@@ -304,10 +306,20 @@ def _curves(
 
     return Robustness(
         voices.target.name, metric_name, name, len(truth), resampling.unit, curve(damaged, severities),
-        curve(missing, rates), tuple(against), None if late is None else curve(late[0], severities),
+        curve(missing, rates), tuple(against), harmful, None if late is None else curve(late[0], severities),
         None if late is None else curve(late[1], rates),
         None if late is None else effective(damaged, late[0], severities),
         None if late is None else effective(missing, late[1], rates))
+
+
+def _tells(
+    target: Target, truth: npt.NDArray[Any], damaged: Floats, without: Floats, error: float,
+) -> bool:
+    """Whether so few rows may be believed: a bootstrap of rows that differ in a handful of places is too narrow."""
+    if target.task != "classify":
+        return True
+    first, second = damaged.argmax(axis=1), without.argmax(axis=1)
+    return agreement(first == truth, second == truth, first == second).p <= error
 
 
 def _effective(

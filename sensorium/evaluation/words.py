@@ -33,9 +33,42 @@ def score_lines(evaluation: Evaluation) -> list[str]:
     if evaluation.retrieval:
         lines += ["", *retrieval_lines(evaluation.retrieval)]
     lines += ["", *found] if (found := evaluation.trust.lines()) else []
-    looked = [*evaluation.information, *evaluation.robustness]
-    lines += ["", *(one.sentence for one in looked)] if looked else []
+    lines += [*_information_lines(evaluation), *_robustness_lines(evaluation)]
     lines += evaluation.notes
+    return lines
+
+
+def _information_lines(evaluation: Evaluation) -> list[str]:
+    """A table for each target: bits that pairs of modalities tell alike, alone and only together."""
+    lines: list[str] = []
+    for target in dict.fromkeys(one.target for one in evaluation.information):
+        table = [[f"{target}: bits told by", "both alike", "the first only", "the second only", "only together"]]
+        for one in evaluation.information:
+            if one.target == target:
+                parts = one.parts
+                table.append([f"{one.modality_a}, {one.modality_b}", *(
+                    _bits(value) for value in (parts.redundant, parts.unique_a, parts.unique_b, parts.synergistic))])
+        lines += ["", *aligned(table)]
+    return lines
+
+
+def _bits(value: Estimate) -> str:
+    """Two decimals, and no −0.00."""
+    number, low, high = (f"{round(end, 2) + 0.0:.2f}" for end in (value.value, value.low, value.high))
+    return f"{number} ({low} to {high})"
+
+
+def _robustness_lines(evaluation: Evaluation) -> list[str]:
+    """A table for each target: the score as each modality gets worse; under it, where it would better be ignored."""
+    lines: list[str] = []
+    for target in dict.fromkeys(one.target for one in evaluation.robustness):
+        mine = [one for one in evaluation.robustness if one.target == target]
+        grid = mine[0].severity.severities
+        table = [[f"{target}: {METRIC_WORDS[mine[0].metric]} by damage", "rows", *(f"at {at:g}" for at in grid),
+                  "without it", "area"]]
+        table += [[one.modality, f"{one.rows:,}", *(_shown(score).partition(" ")[0] for score in one.severity.scores),
+                   _shown(one.without), _shown(one.severity.area)] for one in mine]
+        lines += ["", *aligned(table), *(one.sentence for one in mine if one.harmful)]
     return lines
 
 

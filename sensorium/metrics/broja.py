@@ -32,6 +32,7 @@ MAX_UNKNOWNS = 1200
 CHUNK_UNKNOWNS = 2_000_000
 SHRINK = 0.1
 TO_THE_EDGE = 0.99
+RIDGE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -210,9 +211,18 @@ def _multipliers(
     free /= np.maximum(np.linalg.norm(free, axis=2, keepdims=True), 1e-300)
     system[:, same, :, same] += (free[:, :, :, None] * free[:, :, None]).transpose(1, 0, 2, 3)
     right = np.where(there, np.concatenate([miss_x, miss_y], axis=2) / scale, 0.0)
-    found = np.linalg.solve(system.reshape(tables, num_t * size, -1), right.reshape(tables, -1, 1))
+    found = _solved(system.reshape(tables, num_t * size, -1), right.reshape(tables, -1, 1))
     steps = np.where(there, found.reshape(tables, num_t, size) / scale, 0.0)
     return steps[:, :, :num_x], steps[:, :, num_x:]
+
+
+def _solved(system: Floats, right: Floats) -> Floats:
+    """The solution; of systems that cells on their way to 0 made singular, one close by, whose step is still checked
+    by the gap."""
+    try:
+        return np.asarray(np.linalg.solve(system, right))
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.solve(system + RIDGE * np.eye(system.shape[1]), right))
 
 
 def _reach(values: Floats, steps: Floats) -> Floats:

@@ -51,7 +51,7 @@ def test_planted_logic_is_found() -> None:
             assert getattr(found.parts, name).value == pytest.approx(float(name == planted), abs=0.05)
         assert found.to_json()[planted]["value"] == pytest.approx(getattr(found.parts, planted).value)
         told = {"synergistic": "together they tell 1.00 bits that neither tells alone",
-                "redundant": "same 1.00 bits; a alone adds 0.00 bits, b alone 0.00 bits; together they tell nothing",
+                "redundant": "same 1.00 bits; a alone adds nothing, b alone nothing; together they tell nothing",
                 "unique_a": "a alone adds 1.00 bits", "unique_b": "b alone 1.00 bits"}[planted]
         assert told in found.sentence
 

@@ -170,7 +170,7 @@ def test_a_modality_that_is_worse_than_none_is_named(samples: Samples) -> None:
     one = found["sign", "roughs"]
     assert one.harmful
     assert one.harmful[-1] == 1.0
-    assert "better off ignoring it: at 1 accuracy is" in one.sentence
+    assert "better off ignoring it: at 1, accuracy is" in one.sentence
     assert "falls from" in one.sentence
     assert not found["sign", "clears"].harmful
     assert "does no harm" in found["sign", "clears"].sentence

@@ -108,6 +108,18 @@ def test_counts_with_many_zeros_and_tiny_cells() -> None:
         assert (union_information(*_marginals(joints)).gap <= 1e-7).all()
 
 
+def test_a_system_that_becomes_singular_on_the_way() -> None:
+    """Forty rows of learned numbers: so many cells vanish at once that a Newton step has no unique solution."""
+    with_x = [[3, 1, 0, 0, 0, 0, 3, 0, 0, 1, 0, 0], [0, 1, 1, 0, 1, 1, 0, 0, 0, 0, 2, 0],
+              [0, 0, 0, 2, 0, 0, 0, 2, 3, 0, 0, 0], [0, 0, 0, 1, 0, 3, 0, 0, 0, 0, 1, 0],
+              [0, 0, 0, 0, 2, 0, 0, 2, 1, 0, 0, 3], [0, 2, 1, 0, 0, 0, 1, 0, 0, 2, 0, 0]]
+    with_y = [[1, 0, 3, 0, 0, 1, 0, 0, 0, 1, 1, 1], [0, 2, 0, 2, 0, 0, 1, 1, 0, 0, 0, 0],
+              [0, 0, 0, 1, 1, 0, 0, 1, 0, 0, 3, 1], [0, 1, 1, 0, 1, 0, 1, 0, 1, 0, 0, 0],
+              [0, 1, 0, 1, 0, 2, 0, 1, 2, 1, 0, 0], [2, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 2]]
+    found = union_information(np.array([with_x]) / 40, np.array([with_y]) / 40)
+    assert (found.gap <= 1e-7).all()
+
+
 def test_some_twenty_steps_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sensorium.metrics.broja.MAX_STEPS", 26)
     random = np.random.default_rng(0)
