@@ -41,8 +41,8 @@ class Column:
 
     Args:
         name: its header.
-        type: whole (number), number, text, class (one of `classes`), words (a list of them), or copied (an input
-            column as it is).
+        type: whole (number), number, text, flag, class (one of `classes`), words (a list of them), or copied (an
+            input column as it is).
         of: a row → its value; None where there is none.
         classes: of a class.
         joint: what joins words where a cell is text.
@@ -50,7 +50,7 @@ class Column:
     """
 
     name: str
-    type: Literal["whole", "number", "text", "class", "words", "copied"]
+    type: Literal["whole", "number", "text", "flag", "class", "words", "copied"]
     of: Callable[[AnswerRow], Any]
     classes: tuple[str, ...] = ()
     joint: str = "|"
@@ -61,6 +61,8 @@ class Column:
         value = self.of(row)
         if value is None:
             return ""
+        if self.type == "flag":
+            return "yes" if value else ""
         return self.joint.join(value) or self.nothing if self.type == "words" else value
 
 
@@ -86,6 +88,7 @@ def answer_columns(
             columns += [Column(f"{target.name}_from_{name}", "number", _contribution(target.name, name))
                         for name in schema.names]
     columns.append(Column("modalities", "words", _modalities, joint="+", nothing=NOTHING_READ))
+    columns.append(Column("unlike", "flag", _unlike))
     columns.append(Column("unread", "text", lambda row: row.unread or None))
     names = [column.name for column in columns]
     repeated = [name for name in names if names.count(name) > 1]
@@ -140,6 +143,10 @@ def _modalities(row: AnswerRow) -> tuple[str, ...]:
     return next(iter(row.answers.values())).modalities if row.answers else ()
 
 
+def _unlike(row: AnswerRow) -> bool | None:
+    return next(iter(row.answers.values())).unlike if row.answers else None
+
+
 def columns_to_copy(asked: Sequence[str], available: Sequence[str], schema: Schema) -> tuple[str, ...]:
     """The input columns that identify a row: those asked for, else one named id.
 
@@ -169,6 +176,8 @@ def unread_cells(samples: Samples, used: Sequence[str]) -> list[str]:
     """
     import numpy as np
 
+    from sensorium.data.kinds import TableKind
+
     found: list[list[str]] = [[] for _ in range(len(samples))]
     for place, modality in enumerate(samples.schema.modalities):
         if modality.name not in used:
@@ -179,7 +188,7 @@ def unread_cells(samples: Samples, used: Sequence[str]) -> list[str]:
             broken.setdefault(cell.row - 1, {})[cell.column] = cell.reason
         gaps = np.flatnonzero(~samples.presence[:, place])
         partly: dict[int, list[str]] = {}
-        if modality.kind.name == "table":
+        if isinstance(modality.kind, TableKind):
             rows = np.flatnonzero(samples.presence[:, place])
             values = np.stack(cells.arrays.get(cells.cells_of_row[rows, 0].tolist())) if len(rows) else np.empty((0, 0))
             names = [column.name for column in modality.kind.columns]

@@ -74,8 +74,8 @@ class ParquetWriter(Writer):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        types = {"whole": pa.int64(), "number": pa.float64(), "text": pa.string(), "words": pa.list_(pa.string()),
-                 "class": pa.dictionary(pa.int32(), pa.string())}
+        types = {"whole": pa.int64(), "number": pa.float64(), "text": pa.string(), "flag": pa.bool_(),
+                 "words": pa.list_(pa.string()), "class": pa.dictionary(pa.int32(), pa.string())}
         self._schema = pa.schema([(column.name, copied.field(column.name).type if column.type == "copied"
                                    else types[column.type]) for column in columns])
         self._columns = columns

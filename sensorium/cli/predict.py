@@ -211,5 +211,5 @@ def _plain(answer: Answer, *, abstain: bool) -> dict[str, Any]:
             "confidence_set": None if answer.confidence_set is None else list(answer.confidence_set),
             "interval": None if answer.interval is None else list(answer.interval),
             "probabilities": answer.probabilities, "modalities": list(answer.modalities),
-            "contributions": answer.contributions, "from_prior": not answer.modalities,
+            "contributions": answer.contributions, "from_prior": not answer.modalities, "unlike": answer.unlike,
             "unreadable": list(answer.unreadable)}

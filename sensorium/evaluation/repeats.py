@@ -3,16 +3,13 @@ several seeds, so that luck can be told from merit."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sensorium.answers import predictions
 from sensorium.data.cells import cell_numbers
 from sensorium.data.kinds import TableKind, TextKind
 from sensorium.data.read import Data
@@ -20,133 +17,17 @@ from sensorium.data.samples import Samples, group_numbers, read_labels, split_wo
 from sensorium.data.schema import Target
 from sensorium.data.split import fold_rows
 from sensorium.errors import RecipeError
-from sensorium.evaluation.embedder import metrics_json
-from sensorium.evaluation.scores import METRIC_WORDS, Names, metrics_of, primary_metric, score_metrics
-from sensorium.evaluation.subset_list import subsets_to_score
-from sensorium.metrics.bootstrap import Estimate, replicate_weights
+from sensorium.evaluation.rounds import Rounds
+from sensorium.evaluation.spreads import Answered, Repeated, Spread, primary_metrics, score_words, spreads_of
 from sensorium.model import Model
 from sensorium.recipe import Recipe
 from sensorium.training.apart import Apart
-from sensorium.training.console import Bar, Console
+from sensorium.training.console import Console
 from sensorium.training.fit import fit
 from sensorium.training.prepare import Prepared
 
-Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
-Key = tuple[str, Names]
 OnFold = Callable[[Model, Samples, Rows, Rows], None]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How one target scores from one subset, over several trainings.
-
-    Args:
-        target: the target.
-        modalities: the subset; empty: whatever each row has ("as found").
-        rows: labelled rows that have all of it.
-        pooled: metric → score over all folds' rows together, with its interval; empty for seeds.
-        rounds: metric → the score of each fold or seed; NaN where it is not defined there.
-    """
-
-    target: str
-    modalities: Names
-    rows: int
-    pooled: dict[str, Estimate]
-    rounds: dict[str, tuple[float, ...]]
-
-    def mean(self, metric: str) -> float:
-        """Of the rounds where it is defined."""
-        known = np.array([value for value in self.rounds[metric] if np.isfinite(value)])
-        return float(known.mean()) if len(known) else float("nan")
-
-    def sd(self, metric: str) -> float:
-        """Standard deviation over the rounds (n − 1); NaN for one."""
-        known = np.array([value for value in self.rounds[metric] if np.isfinite(value)])
-        return float(known.std(ddof=1)) if len(known) > 1 else float("nan")
-
-
-@dataclass(frozen=True)
-class Repeated:
-    """What several trainings of one recipe found.
-
-    Args:
-        what: cross-validated or seeds.
-        count: how many trainings.
-        spreads: for every target as found, then for every subset.
-        primary: target → the metric that sentences speak of.
-        note: what was kept together, or which rows were scored.
-        seconds: of each training.
-    """
-
-    what: str
-    count: int
-    spreads: list[Spread]
-    primary: dict[str, str]
-    note: str
-    seconds: tuple[float, ...] = ()
-
-    def sentence(self, target: str) -> str:
-        """A target's score as found, in words."""
-        one = next(spread for spread in self.spreads if spread.target == target and not spread.modalities)
-        metric = self.primary[target]
-        spread = f"{one.mean(metric):.3f} ± {one.sd(metric):.3f} (mean ± sd)"
-        if not one.pooled:
-            return (f"{target}: {METRIC_WORDS[metric]} {spread} over {self.count} seeds, as found, on the same "
-                    f"{one.rows:,} rows.")
-        pooled = one.pooled[metric]
-        value = f"{pooled.value:.3f} ({pooled.low:.3f} to {pooled.high:.3f})"
-        return (f"{target}: {METRIC_WORDS[metric]} {value} as found, {one.rows:,} rows each scored by the model trained "
-                f"without its fold; {spread} over {self.count} folds.")
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"what": self.what, "count": self.count, "note": self.note, "seconds": list(self.seconds),
-                "scores": [{"target": one.target, "modalities": list(one.modalities), "rows": one.rows,
-                            "pooled": metrics_json(one.pooled),
-                            "rounds": {metric: [value if np.isfinite(value) else None for value in values]
-                                       for metric, values in one.rounds.items()}} for one in self.spreads]}
-
-    def facts(self, table: list[str]) -> dict[str, Any]:
-        """What the model folder, its card and its report keep; `table` in words."""
-        return {**self.to_json(), "sentence": " ".join(map(self.sentence, self.primary)), "table": table}
-
-
-@dataclass
-class Answered:
-    """Predictions gathered from several trainings.
-
-    Args:
-        num_rows: of the table.
-        found: (target, subset) → (row, output) probabilities or numbers; NaN in rows that lack part of the subset, and
-            where nothing was predicted.
-    """
-
-    num_rows: int
-    found: dict[Key, Floats] = field(default_factory=dict)
-
-    def add(self, model: Model, samples: Samples, rows: Rows) -> None:
-        """A model's predictions for some rows: as found and from every subset."""
-        names = model.schema.names
-        distinct = np.unique(samples.presence[rows], axis=0).tolist()
-        patterns = [frozenset(name for name, there in zip(names, row, strict=True) if there) for row in distinct]
-        subsets = subsets_to_score(names, patterns)
-        everything = frozenset(names)
-        raw = model.outputs(samples, rows, [frozenset(one) for one in subsets])
-        found = model.outputs(samples, rows, [everything], complete=False)
-        for target in model.schema.targets:
-            self._put(model, target, (), found[target.name][everything], rows, fill=True)
-            for subset in subsets:
-                self._put(model, target, subset, raw[target.name][frozenset(subset)], rows, fill=False)
-
-    def _put(self, model: Model, target: Target, subset: Names, raw: Floats, rows: Rows, *, fill: bool) -> None:
-        """Keep predictions; rows without any output get the training distribution where `fill`."""
-        predicted = predictions(target, raw, temperature=model.temperatures[target.name],
-                                balance=model.recipe.training.balance)
-        if not fill:
-            predicted[~np.isfinite(raw).all(axis=1)] = np.nan
-        whole = self.found.setdefault((target.name, subset), np.full((self.num_rows, predicted.shape[1]), np.nan))
-        whole[rows] = predicted
 
 
 @dataclass(frozen=True)
@@ -215,7 +96,7 @@ def cross_validate(
     _require_labels(data, "--folds")
     fold_of, note = folds_of(data, num_folds, recipe.training.seed) if fold_of is None else (fold_of, "folds as given")
     count = num_folds if only is None else only
-    rounds = _Rounds(console, [f"fold {fold + 1} of {num_folds}" for fold in range(count)], more)
+    rounds = Rounds(console, [f"fold {fold + 1} of {num_folds}" for fold in range(count)], more)
     answered = Answered(len(data))
     kept: list[Prepared] = []
     for fold in range(count):
@@ -230,11 +111,11 @@ def cross_validate(
             answered.add(model, samples, test)
             if on_fold is not None:
                 on_fold(model, samples, test, np.flatnonzero(fold_of != fold))
-        rounds.tell(_round_words(model, answered, samples, test))
+        rounds.tell(score_words(model, answered, samples, test))
     samples = kept[-1].samples
     done = np.where(fold_of < count, fold_of, -1)
-    repeated = Repeated("cross-validated", count, _spreads(answered, samples, recipe, done, count),
-                        _primary(samples, recipe), note, tuple(rounds.seconds))
+    repeated = Repeated("cross-validated", count, spreads_of(answered, samples, recipe, done, count),
+                        primary_metrics(samples, recipe), note, tuple(rounds.seconds))
     return CrossValidated(repeated, answered, {name: one.values for name, one in samples.labels.items()},
                           {name: one.mask for name, one in samples.labels.items()}, done, samples.schema.targets,
                           samples)
@@ -254,7 +135,7 @@ class OverSeeds:
         self._data, self._recipe, self._count = data, recipe, count
         first = recipe.training.seed
         self._others = list(range(first + 1, first + count))
-        self._rounds = _Rounds(console, [f"seed {seed}" for seed in self._others], 1)
+        self._rounds = Rounds(console, [f"seed {seed}" for seed in self._others], 1)
         self._answered: list[Answered] = []
         self.decoded: Samples | None = None
         self._rows: Rows = np.zeros(0, dtype=np.int64)
@@ -268,7 +149,7 @@ class OverSeeds:
                             allow_leak=allow_leak or place > 0, strict=strict, on_chosen=self.add, apart=apart)
                 _stop_if_interrupted(model)
             assert self.decoded is not None
-            self._rounds.tell(_round_words(model, self._answered[-1], self.decoded, self._rows))
+            self._rounds.tell(score_words(model, self._answered[-1], self.decoded, self._rows))
 
     def add(self, model: Model, prepared: Prepared) -> None:
         """Score the model that validation chose on the held-out rows."""
@@ -286,11 +167,11 @@ class OverSeeds:
             return None
         samples, inside = self.decoded, np.full(len(self.decoded), -1, dtype=np.int64)
         inside[self._rows] = 0
-        each = [_spreads(one, samples, self._recipe, inside, 1) for one in [self._answered[-1], *self._answered[:-1]]]
+        each = [spreads_of(one, samples, self._recipe, inside, 1) for one in [self._answered[-1], *self._answered[:-1]]]
         spreads = [Spread(same[0].target, same[0].modalities, same[0].rows, {},
                           {metric: tuple(one.rounds[metric][0] for one in same) for metric in same[0].rounds})
                    for same in zip(*each, strict=True)]
-        return Repeated("seeds", self._count, spreads, _primary(samples, self._recipe),
+        return Repeated("seeds", self._count, spreads, primary_metrics(samples, self._recipe),
                         f"{len(self._rows):,} held-out rows of one split; seed {self._recipe.training.seed} is kept",
                         tuple(self._rounds.seconds))
 
@@ -305,97 +186,6 @@ def _require_labels(data: Data, option: str) -> None:
 def _stop_if_interrupted(model: Model) -> None:
     if model.facts.get("stopped") == "interrupted":
         raise KeyboardInterrupt
-
-
-def _primary(samples: Samples, recipe: Recipe) -> dict[str, str]:
-    return {target.name: primary_metric(target, balance=recipe.training.balance) for target in samples.schema.targets}
-
-
-def _spreads(answered: Answered, samples: Samples, recipe: Recipe, round_of: Rows, count: int) -> list[Spread]:
-    """Scores pooled over the rounds' rows, and each round's own."""
-    found = []
-    for target in samples.schema.targets:
-        labels = samples.labels[target.name]
-        keys = [key for key in answered.found if key[0] == target.name]
-        for key in sorted(keys, key=lambda key: (len(key[1]), [samples.schema.names.index(name) for name in key[1]])):
-            predicted = answered.found[key]
-            kept = np.flatnonzero(labels.mask & (round_of >= 0) & np.isfinite(predicted).all(axis=1))
-            if not len(kept):
-                continue
-            groups = None if samples.groups is None else samples.groups[kept]
-            drawn = replicate_weights(len(kept), groups, seed=recipe.training.seed)
-            pooled = score_metrics(target, labels.values[kept], predicted[kept], drawn)
-            rounds = [_values(target, labels.values, predicted, kept[round_of[kept] == one]) for one in range(count)]
-            found.append(Spread(target.name, key[1], len(kept), pooled,
-                                {metric: tuple(values[metric] for values in rounds) for metric in pooled}))
-    return found
-
-
-def _values(target: Target, truth: npt.NDArray[Any], predicted: Floats, rows: Rows) -> dict[str, float]:
-    """metric → its value on some rows; NaN without any."""
-    shaped = predicted[rows] if target.task == "classify" else predicted[rows, 0]
-    return {name: float(np.asarray(metric(truth[rows], shaped, None))) if len(rows) else float("nan")
-            for name, metric in metrics_of(target).items()}
-
-
-def _round_words(model: Model, answered: Answered, samples: Samples, rows: Rows) -> str:
-    """The scores of one training as found."""
-    said = []
-    for target in model.schema.targets:
-        labels, name = samples.labels[target.name], primary_metric(target, balance=model.recipe.training.balance)
-        kept = rows[labels.mask[rows]]
-        if len(kept):
-            value = _values(target, labels.values, answered.found[target.name, ()], kept)[name]
-            said.append(f"{target.name} {METRIC_WORDS[name]} {value:.3f} on {len(kept):,} rows")
-    return ", ".join(said) or "no rows to score"
-
-
-class _Rounds:
-    """Speaks for several trainings: the first one's lines, then a line each with the time left."""
-
-    def __init__(self, console: Console, names: list[str], more: int) -> None:
-        self._console, self._names, self._more = console, names, more
-        self.seconds: list[float] = []
-
-    @contextmanager
-    def next(self) -> Iterator[Console]:
-        """The console of the next training."""
-        place = len(self.seconds)
-        started = time.monotonic()
-        yield _RoundConsole(self._console, self._names[place], len(self._names) + self._more, quiet=place > 0)
-        self.seconds.append(round(time.monotonic() - started, 1))
-
-    def tell(self, words: str) -> None:
-        """How the training ended, and about how long the others will take."""
-        place = len(self.seconds)
-        left = (len(self._names) - place + self._more) * float(np.mean(self.seconds)) / 60.0
-        ahead = f"; about {left:.1f} minutes more" if left else ""
-        self._console.say(f"{self._names[place - 1]}: {words}; {self.seconds[-1]:.0f} s{ahead}")
-
-
-class _RoundConsole(Console):
-    """The console of one training of several."""
-
-    def __init__(self, console: Console, name: str, total: int, *, quiet: bool) -> None:
-        self._console, self._name, self._total, self._quiet = console, name, total, quiet
-        self._expected = quiet
-
-    def say(self, line: str) -> None:
-        """A line of the first training; the others say the same."""
-        if not self._quiet:
-            self._console.say(line)
-
-    def expect(self, minutes: float) -> None:
-        """How long all trainings may take, once."""
-        if not self._expected:
-            self._console.say(f"{self._total} trainings in all: about {self._total * minutes:.1f} minutes at most")
-        self._expected = True
-
-    @contextmanager
-    def bar(self, what: str) -> Iterator[Bar]:
-        """A progress bar that says which training it is."""
-        with self._console.bar(f"{self._name}, {what}") as bar:
-            yield bar
 
 
 def out_of_fold_rows(found: CrossValidated, copied: Mapping[str, list[Any]]) -> Iterator[list[Any]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sensorium.evaluation.plots import number_words
-from sensorium.evaluation.repeats import Repeated, Spread
 from sensorium.evaluation.scores import METRIC_WORDS
+from sensorium.evaluation.spreads import Repeated, Spread
 from sensorium.evaluation.words import aligned
 
 
