@@ -10,8 +10,8 @@ alone (of the transformer). The late-fusion transformer of the literature, one t
 encoded modalities, is `transformer`: the differences are to it.
 
 An interval covers the test rows and the seeds: both are resampled, the seeds as a whole with all their rows, and the
-same rows and seeds for both sides of a difference (in folds, where each row has one model, rows only). It does not cover
-other draws of the training table.
+same rows and seeds for both sides of a difference (in folds, where each row has one model, rows only). It does not
+cover other draws of the training table.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def fit(task: Task, method: str, seed: int) -> dict[str, Any]:
     model = task.model("concat" if method == PLAIN else method, seed, **plain)
     samples, splits = task.prepared.samples, task.prepared.splits
     begun = time.process_time()
-    progress = train(model, samples, splits.train, splits.validation, make_plan(len(splits.train), model.recipe.training),
-                     device=Device(), report=lambda *_: None)
+    plan = make_plan(len(splits.train), model.recipe.training)
+    progress = train(model, samples, splits.train, splits.validation, plan, device=Device(), report=lambda *_: None)
     turned = turn_down(model, samples, splits.validation)
     seconds = time.process_time() - begun
     names = model.schema.names
@@ -87,7 +87,7 @@ def means(task: Task) -> Array:
     for start in range(0, len(samples), 256):
         batch = make_batch(samples, np.arange(start, min(start + 256, len(samples))))
         parts = []
-        for name, packed in batch.inputs.items():
+        for packed in batch.inputs.values():
             values = packed.inputs.values.double()
             if values.ndim == 3:
                 mask = packed.inputs.mask
@@ -122,7 +122,8 @@ def table(name: str, kept: dict[str, Any], methods: list[str]) -> str:
                 whole = by_seed.setdefault(one["seed"], np.full(len(truth), -1))
                 whole[np.array(facts["folds"][str(one["fold"])])] = one["predicted"][label]
         done = {seed: classes for seed, classes in by_seed.items() if (classes >= 0).all()}
-        return np.array([metric(truth, np.eye(facts["classes"])[classes], weights) for _, classes in sorted(done.items())])
+        sure = [np.eye(facts["classes"])[classes] for _, classes in sorted(done.items())]
+        return np.array([metric(truth, classes, weights) for classes in sure])
 
     def told(values: Array) -> Estimate:
         """The mean over seeds; rows and seeds resampled together."""
@@ -148,9 +149,8 @@ def table(name: str, kept: dict[str, Any], methods: list[str]) -> str:
         value, seconds = told(values), np.median([one["seconds"] for one in fits])
         gap = ""
         if len(reference) and (method, label) != (BASELINE, everything):
-            common = min(len(values), len(reference))
-            both = values[:common] - reference[:common] if len(values) > 1 or len(reference) == 1 else values - reference
-            apart = told(both)
+            common = None if len(values) == 1 else min(len(values), len(reference))  # one: the same for every seed
+            apart = told(values[:common] - reference[:common])
             gap = f"{apart.value:+.3f} ({apart.low:+.3f} to {apart.high:+.3f})"
         size = f"{fits[0]['parameters']:,} ({fits[0]['fusion_parameters']:,})" if fits[0]["parameters"] else "–"
         lines.append(f"| {words} | {value.value:.3f} ({value.low:.3f} to {value.high:.3f}) | {gap} | {len(values)} | "
@@ -197,7 +197,7 @@ def run(name: str, methods: list[str], kept: dict[str, Any], given: argparse.Nam
         partial = given.out.with_suffix(".partial")
         partial.write_text(json.dumps(kept))
         partial.replace(given.out)
-        right = np.array(found["predicted"]["+".join(tasks[fold].prepared.samples.schema.names)]) == truth_of(tasks[fold])
+        right = np.array(found["predicted"][kept["sets"][name]["everything"]]) == truth_of(tasks[fold])
         print(f"{name} {method} seed {seed} fold {fold}: accuracy {right.mean():.3f}, {found['seconds']} s, validation "
               f"{found.get('validation', '')}", file=sys.stderr, flush=True)
 

@@ -1,7 +1,7 @@
 """The data of benchmarks/fusion.py: tables made ready once, so that a fit costs the fusion and little else.
 
-Encoders are the dear part of a fit and not what is compared. Where the data allow it, they are trained or taken once and
-frozen: what they say of each cell is a few vectors (`Told`), which a small learned stem turns into tokens.
+Encoders are the dear part of a fit and not what is compared. Here they are trained or taken once and frozen: what they
+say of each cell is a few vectors (`Told`), which a small learned stem turns into tokens.
 """
 
 from __future__ import annotations
@@ -224,8 +224,8 @@ def easy_vqa(data: Path, epochs: int | None) -> list[Task]:
     parts = [some_rows(read_table(str(folder / f"{part}.csv")), images)
              for part, images in (("train", 1200), ("test", 400))]
     prepared = ready(joined(parts[0], parts[1]), recipe)
-    said = (f"{len(parts[0]):,} training and {len(parts[1]):,} test questions, five each of 1,200 and 400 pictures; both "
-            "encoders frozen (ResNet-50 at 64 px, 4 tokens; MiniLM, 8 tokens), batches of 128")
+    said = (f"{len(parts[0]):,} training and {len(parts[1]):,} test questions, five each of 1,200 and 400 pictures; "
+            "both encoders frozen (ResNet-50 at 64 px, 4 tokens; MiniLM, 8 tokens), batches of 128")
     return [Task("easy_vqa", said, stored(prepared, recipe), recipe)]
 
 
@@ -262,8 +262,8 @@ def grid(data: Path, epochs: int | None, folds: int = 5) -> list[Task]:
     vectors = {"clip.video": film, "clip.audio": heard.reshape(-1, 12, 2 * 32)}
     vectors = {name: values[rows_of_cells(prepared.samples.cells[name])] for name, values in vectors.items()}
     samples = told(prepared.samples, vectors)
-    said = ("colour only; no encoder: 8 vectors of the film (thumbnails and what moves in them) and 12 of the sound (two "
-            "log-mel frames of 32 bands each), as logistic regression reads them; each row scored by its fold")
+    said = ("colour only; no encoder: 8 vectors of the film (thumbnails and what moves in them) and 12 of the sound "
+            "(two log-mel frames of 32 bands each); each row scored by the model trained without its fold")
     tasks = []
     for fold in range(folds):
         rows, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)

@@ -13,18 +13,19 @@ from sensorium.fusion.reading import Readers
 
 
 class BottleneckFusion(Fusion):
-    """z = (1 / |S|) · Σ_{m ∈ S} read_m(x_m^L),  [b_m, x_m^{l+1}] = Block_l([b^l, x_m^l]),  b^{l+1} = mean_S b_m.
+    """z = (1 / |S|) · Σ_{m ∈ S} read_m(x_m),  in each layer  b ← mean_{m ∈ S} Block(b | x_m),  x_m ← Block(x_m | b).
 
-    b are a few learned bottleneck tokens. In each layer every modality's tokens attend to one another and to the
-    bottleneck, never to another modality; what the bottleneck has heard from the present modalities is averaged, the
-    absent ones are skipped. What matters gets through, at the cost of attention within modalities. A modality's tokens
-    and the bottleneck count alike, however many tokens there are (−log n is added to the scores of n keys).
+    b are a few learned bottleneck tokens. In each layer they first ask every modality's tokens, each modality on its
+    own, and the answers of the present modalities are averaged, the absent ones skipped; then every modality's tokens
+    attend to one another and to the bottleneck, never to another modality. What matters gets through, at the cost of
+    attention within modalities. A modality's tokens and the bottleneck count alike, however many tokens there are
+    (−log n is added to the scores of n keys).
 
     Args:
         names: the modalities, in the schema's order.
         width: channels of a token, a multiple of 16.
         timed: of no meaning here: tokens of two modalities never meet.
-        depth: layers; information crosses from the second on.
+        depth: layers; information crosses once in each.
         num_bottlenecks: bottleneck tokens.
 
     Example:
@@ -33,8 +34,10 @@ class BottleneckFusion(Fusion):
         >>> fusion({"photo": tokens}, torch.tensor([[True, False]] * 3)).vector.shape
         torch.Size([3, 32])
 
-    Source: Nagrani et al. 2021, "Attention bottlenecks for multimodal fusion", equations 8 and 9. Here the modalities
-    share each layer's weights, told apart by an embedding, and are read by learned queries instead of a class token.
+    Source: Nagrani et al. 2021, "Attention bottlenecks for multimodal fusion", equations 8 and 9. There, b and x_m
+    change in one step, so that what a modality is told is one layer old and the last answers are lost; with two layers
+    that did not learn the XOR of two modalities (docs/fusion.md). The modalities share each layer's weights, told apart
+    by an embedding, and are read by learned queries instead of a class token.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class BottleneckFusion(Fusion):
         super().__init__(names, width, timed)
         self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
         self.modality = nn.Parameter(0.02 * torch.randn(len(names), width))
-        self.bottleneck = nn.Parameter(torch.randn(num_bottlenecks, width) / width**0.5)
+        self.bottleneck = nn.Parameter(0.02 * torch.randn(num_bottlenecks, width))
         self.read = Readers(len(names), width)
 
     def forward(self, tokens: dict[str, Tokens], presence: Bool[Tensor, "batch modality"]) -> Fused:
@@ -57,12 +60,12 @@ class BottleneckFusion(Fusion):
             per_modality(one.mask, one.values.dtype)], dim=1)) for place, one in heard.items()}
         shared = self.bottleneck.expand(len(presence), -1, -1)
         for block in self.blocks:
-            told = []
-            for place in heard:
-                mixed = block(torch.cat([shared, values[place]], dim=1), biases[place])
-                told.append(torch.where(presence[:, place, None, None], mixed[:, :size], 0.0))
-                values[place] = mixed[:, size:]
+            told = [torch.where(presence[:, place, None, None],
+                                block(torch.cat([shared, x], dim=1), biases[place], first=size), 0.0)
+                    for place, x in values.items()]
             shared = torch.stack(told).sum(dim=0) / count[:, None, None]
+            values = {place: block(torch.cat([shared, x], dim=1), biases[place])[:, size:]
+                      for place, x in values.items()}
         voices = in_places({place: self.volume[place] * self.read.one(place, Tokens(values[place], one.mask))
                             / count[:, None] for place, one in heard.items()}, presence)
         vector = voices.sum(dim=1)
