@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from markupsafe import Markup
@@ -16,9 +16,12 @@ from sensorium.evaluation.groups import Grouped
 from sensorium.evaluation.mistakes import Album
 from sensorium.evaluation.plots import Axis, known, number_words, percent_words
 from sensorium.evaluation.scores import HIGHER_IS_BETTER, METRIC_WORDS
+from sensorium.evaluation.unlike import UnlikePattern
 from sensorium.metrics.bootstrap import Estimate
+from sensorium.metrics.groups import MIN_ROWS
 from sensorium.model import Model
 
+P = TypeVar("P", Coverage, UnlikePattern)
 MOST_CARDS = 8
 MOST_LINES = 20
 
@@ -49,13 +52,19 @@ def trust_parts(model: Model, evaluation: Evaluation, album: Album) -> dict[str,
 
 
 def _coverage(one: Covered) -> dict[str, Any]:
-    lines = [one.whole, *one.patterns[:MOST_LINES]] if len(one.patterns) > 1 else [*one.patterns]
+    shown = _frequent(one.patterns)
+    lines = [one.whole, *shown] if len(one.patterns) > 1 else [*shown]
     axis = Axis([1 - one.alpha, 1.0, *(value for line in lines for value in
                                        (line.coverage.value, line.coverage.low, line.low, line.high))])
     return {"target": one.target, "said": _said(one.sentence), "classes": one.task == "classify",
             "ticks": axis.ticks(3), "promised": axis.at(1 - one.alpha), "promise": percent_words(1 - one.alpha),
-            "left_out": one.left_out, "hidden": max(0, len(one.patterns) - MOST_LINES),
+            "left_out": one.left_out, "hidden": len(one.patterns) - len(shown),
             "lines": [_coverage_line(line, axis) for line in lines]}
+
+
+def _frequent(patterns: Sequence[P]) -> Sequence[P]:
+    """At most 20 patterns, those with ten rows or more; the most frequent one at least."""
+    return [one for place, one in enumerate(patterns[:MOST_LINES]) if place == 0 or one.rows >= MIN_ROWS]
 
 
 def _coverage_line(line: Coverage, axis: Axis) -> dict[str, Any]:
@@ -93,14 +102,14 @@ def _unlike(model: Model, evaluation: Evaluation, album: Album) -> dict[str, Any
         return None
     lines = [{"label": " + ".join(one.modalities), "rows": one.rows, "flagged": one.flagged,
               "expected": percent_words(one.expected), "high": percent_words(one.high),
-              "more": one.flagged.value > one.high + 1e-12} for one in found.patterns[:MOST_LINES]]
+              "more": one.flagged.value > one.high + 1e-12} for one in _frequent(found.patterns)]
     place = {row: number for number, row in enumerate(evaluation.chosen.tolist())}
     cards = []
     for row, strangeness in found.listed[:MOST_CARDS]:
         told = [(f"{target.name}, answered", *_answer(evaluation, target.name, place[row]))
                 for target in model.schema.targets if target.name in evaluation.predicted]
         told += [(f"{name}, label", label, "") for name, label in _labels(evaluation, row)]
-        cards.append(OddCard(row + 1, f"{number_words(strangeness)} times as far as the limit", told,
+        cards.append(OddCard(row + 1, f"{strangeness:.3g} times as far as the limit", told,
                              _media(model, row, album)))
     return {"said": _said(found.sentence), "lines": lines if len(found.patterns) > 1 else [], "cards": cards}
 
@@ -150,8 +159,8 @@ def _varied(rows: Sequence[OddRow]) -> list[OddRow]:
 
 
 def _card(model: Model, found: Contradictions, one: OddRow, album: Album) -> OddCard:
-    much = f"{2 ** min(one.strength, 30):,.0f} to one" if found.unit == "bits" else (
-        f"{number_words(one.strength)} usual errors")
+    much = f"{one.strength:.3g} usual errors" if found.unit != "bits" else (
+        f"{2 ** one.strength:.0f} to one" if one.strength < 10 else "more than a thousand to one")
     if one.between:
         why = f"{one.between[0]} against {one.between[1]}, {much}"
         why += f"; the label sides with {one.sides_with}" if one.sides_with else ""
