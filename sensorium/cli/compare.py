@@ -35,8 +35,9 @@ def compare(
     found = compared(runs, table, allow_outside=allow_outside)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(write_comparison(found, title=" against ".join(one.name for one in found.models),
-                                        about=f"{found.rows:,} rows of {table}"), encoding="utf-8")
+        title = (" against " if len(runs) == 2 else ", ").join(one.name for one in found.models)
+        page = write_comparison(found, title=title, about=f"{found.rows:,} rows of {table}")
+        out.write_text(page, encoding="utf-8")
         typer.echo(f"page: {out}", err=True)
     if json:
         print_json({**found.to_json(), "page": None if out is None else str(out)})

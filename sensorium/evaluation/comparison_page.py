@@ -93,6 +93,6 @@ def _costs(found: Comparison) -> str:
     if cheap is dear or not cheap.cost.milliseconds:
         return ""
     times = dear.cost.milliseconds / cheap.cost.milliseconds
-    if times < 1.2:
+    if times < 1.5:
         return "They take about the same time to predict a row."
     return f"{dear.name} takes {times:.1f} times as long as {cheap.name} to predict a row."
