@@ -35,9 +35,9 @@ class BottleneckFusion(Fusion):
         torch.Size([3, 32])
 
     Source: Nagrani et al. 2021, "Attention bottlenecks for multimodal fusion", equations 8 and 9. There, b and x_m
-    change in one step, so that what a modality is told is one layer old and the last answers are lost; with two layers
-    that did not learn the XOR of two modalities (docs/fusion.md). The modalities share each layer's weights, told apart
-    by an embedding, and are read by learned queries instead of a class token.
+    change in one step, so that what a modality is told is one layer old and the last answers are lost; with two layers,
+    that took twice the steps to the XOR of two modalities (docs/fusion.md). The modalities share each layer's weights,
+    told apart by an embedding, and are read by learned queries instead of a class token.
     """
 
     def __init__(
