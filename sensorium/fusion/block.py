@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
@@ -40,11 +42,22 @@ class Block(nn.Module):
                 read stays finite.
             first: compute only so many of the first tokens; all where None.
         """
-        query, key, value = rearrange(self.attend(self.norm(values)),
-                                      "batch token (part head width) -> part batch head token width",
-                                      part=3, head=self.num_heads)
-        read = F.scaled_dot_product_attention(query[:, :, :first], key, value, attn_mask=bias.to(query.dtype))
-        mixed: Tensor = values[:, :first] + self.attended(rearrange(read, "batch head token w -> batch token (head w)"))
+        query, *keys_values = self.project(values)
+        return self.mix(values[:, :first], query[:, :, :first], keys_values, bias)
+
+    def project(self, values: Float[Tensor, "batch token width"]) -> Float[Tensor, "part batch head token own_width"]:
+        """Each token's query, key and value."""
+        return rearrange(self.attend(self.norm(values)), "batch token (part head width) -> part batch head token width",
+                         part=3, head=self.num_heads)
+
+    def mix(
+        self, values: Float[Tensor, "batch read width"], query: Float[Tensor, "batch head read own_width"],
+        keys_values: Sequence[Float[Tensor, "batch head token own_width"]], bias: Float[Tensor, "batch _ _ token"],
+    ) -> Float[Tensor, "batch read width"]:
+        """What tokens become that ask these keys; where not all that is projected is asked."""
+        key, value = keys_values
+        read = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
+        mixed: Tensor = values + self.attended(rearrange(read, "batch head token w -> batch token (head w)"))
         changed: Tensor = self.mlp(mixed)
         return mixed + changed
 

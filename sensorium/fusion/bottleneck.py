@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sensorium.encoders.base import Tokens
@@ -60,13 +60,23 @@ class BottleneckFusion(Fusion):
             per_modality(one.mask, one.values.dtype)], dim=1)) for place, one in heard.items()}
         shared = self.bottleneck.expand(len(presence), -1, -1)
         for block in self.blocks:
-            told = [torch.where(presence[:, place, None, None],
-                                block(torch.cat([shared, x], dim=1), biases[place], first=size), 0.0)
-                    for place, x in values.items()]
+            assert isinstance(block, Block)
+            own = {place: block.project(x) for place, x in values.items()}
+            asks = block.project(shared)
+            told = [torch.where(presence[:, place, None, None], block.mix(
+                shared, asks[0], _beside(asks[1:], own[place][1:]), biases[place]), 0.0) for place in values]
             shared = torch.stack(told).sum(dim=0) / count[:, None, None]
-            values = {place: block(torch.cat([shared, x], dim=1), biases[place])[:, size:]
+            says = block.project(shared)[1:]
+            values = {place: block.mix(x, own[place][0], _beside(says, own[place][1:]), biases[place])
                       for place, x in values.items()}
         voices = in_places({place: self.volume[place] * self.read.one(place, Tokens(values[place], one.mask))
                             / count[:, None] for place, one in heard.items()}, presence)
         vector = voices.sum(dim=1)
         return Fused(vector, weights=shares(voices, vector, presence), voices=voices)
+
+
+def _beside(
+    one: Float[Tensor, "part batch head _ own_width"], other: Float[Tensor, "part batch head _ own_width"]
+) -> list[Tensor]:
+    """Keys and values of both side by side."""
+    return list(torch.cat([one, other], dim=3))
