@@ -45,7 +45,7 @@ def robustness_part(found: Sequence[Robustness], schema: Schema, *, target: str,
                                   prefix=f"{name}{number}"))
 
     return {
-        "findings": [one.sentence.removeprefix(f"{target}: ")
+        "findings": [f"{one.sentence.removeprefix(f'{target}: ')} {one.late_sentence}".strip()
                      for one in sorted(mine, key=lambda one: not one.harmful)[:MOST_CURVES]],
         "word": word,
         "names": [one.modality for one in shown], "left_out": len(mine) - len(shown),

@@ -138,10 +138,10 @@ def evaluate(
     subsets = subsets_to_score(names, _patterns(samples, chosen))
     pairs = pairs_to_decompose(names, samples.presence[chosen]) if information else []
     wanted = list(dict.fromkeys([frozenset(s) for s in [*subsets, *pairs]])) if targets else []
-    raw = model.outputs(samples, chosen, wanted) if targets else {}
-    found, vectors = model.outputs_and_vectors(samples, chosen, [everything] if targets else [], [everything],
-                                               complete=False)
+    found, vectors = model.outputs_and_vectors(samples, chosen, wanted, [everything], complete=False)
     scored = Scored(model, samples, chosen, seed)
+    raw = {name: {subset: np.where(scored.has(tuple(subset))[:, None], values, np.nan)
+                  for subset, values in by_subset.items()} for name, by_subset in found.items()}
     evaluation = Evaluation(len(chosen), [], [], [], {}, [], _notes(model, samples, targets), _unreadable(samples), {},
                             samples, chosen)
     for target in targets:

@@ -108,6 +108,19 @@ class Robustness:
                 f"{' points' if _is_share(self.metric) else ''} (95 % interval {least} to {most}, paired on "
                 f"{self.rows:,} rows).")
 
+    @property
+    def late_sentence(self) -> str:
+        """What fusing tokens does to robustness, in words; empty where nothing can be told."""
+        said = []
+        for what, one in (("damaged", self.effective_severity), ("missing", self.effective_missing)):
+            if one is not None and (one.low > 0 or one.high < 0):
+                lost = abs(one.value)
+                amount = f"{100 * lost:.1f} points" if _is_share(self.metric) else number_words(lost)
+                said.append(f"with {self.modality} {what} it loses {amount} {'less' if one.low > 0 else 'more'}")
+        return (f"Against late fusion of its own voices, which averages what it reads from each modality alone: "
+                f"{' and '.join(said)} than from the same clean score was to be expected, averaged over all amounts."
+                if said else "")
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         def curve(one: Curve | None) -> dict[str, Any] | None:

@@ -188,12 +188,15 @@ def test_effective_robustness_is_judged_against_the_model_s_own_voices() -> None
     assert loud.late_severity.area.value > loud.severity.area.value + 0.1
     assert loud.effective_severity is not None
     assert loud.effective_severity.high < 0
+    assert "with roughs damaged it loses" in loud.late_sentence
+    assert "points more" in loud.late_sentence
     alone = _samples(("clear",))
     one = _found(_model(alone, clear=1.0), alone)["sign", "clears"]
     assert one.effective_severity is None
     assert one.late_severity is None
     assert one.without.value < one.clean.value  # the training distribution answers
     assert one.to_json()["late_fusion_severity"] is None
+    assert one.late_sentence == ""
 
 
 def test_any_missingness_and_few_rows() -> None:
@@ -229,6 +232,14 @@ def test_stored_features_are_left_for_the_cells_themselves(samples: Samples) -> 
     found = _found(model, with_stored)
     assert sum(model.encoders[1].calls) == ROWS * 4  # only the damaged ones
     assert found["sign", "roughs"].to_json() == _found(model, samples)["sign", "roughs"].to_json()
+
+
+def test_an_evaluation_encodes_once_and_for_the_curves_once_more(samples: Samples) -> None:
+    model = _model(samples, clear=1.0, rough=0.5, idle=0.0)
+    evaluate(model, samples, information=False, robustness=False)
+    assert [sum(encoder.calls) for encoder in model.encoders] == [ROWS] * 3
+    evaluate(model, samples, information=False)
+    assert [sum(encoder.calls) for encoder in model.encoders] == [ROWS * (1 + 1 + 5)] * 3
 
 
 def test_an_evaluation_has_the_curves_where_they_are_asked_for(samples: Samples) -> None:
