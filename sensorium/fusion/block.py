@@ -47,8 +47,9 @@ class Block(nn.Module):
 
     def project(self, values: Float[Tensor, "batch token width"]) -> Float[Tensor, "part batch head token own_width"]:
         """Each token's query, key and value."""
-        return rearrange(self.attend(self.norm(values)), "batch token (part head width) -> part batch head token width",
-                         part=3, head=self.num_heads)
+        projected: Tensor = rearrange(self.attend(self.norm(values)), part=3, head=self.num_heads,
+                                      pattern="batch token (part head width) -> part batch head token width")
+        return projected
 
     def mix(
         self, values: Float[Tensor, "batch read width"], query: Float[Tensor, "batch head read own_width"],
