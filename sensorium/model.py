@@ -66,8 +66,8 @@ class Model(nn.Module):
         conformal: target → the thresholds of its confidence sets, where there were enough rows to calibrate them.
         familiar: where the fused vectors of training rows lie, where there were enough rows to say what is unlike them.
         alignment: what maps each modality into one space, where they were aligned in closed form (`sensorium.align`).
-        typical: modality → (place + 1, width) the mean token at each place of a cell and, last, the mean of all, over
-            training rows: where attribution starts from. Empty until trained.
+        typical: modality → (place + 1, width) the typical token at each place of a cell and, last, of all: where
+            attribution starts from. Empty until trained.
         imputer: what imputes absent modalities in use, where held-out rows said that it helps.
         history: what training left: one dictionary an epoch.
         facts: what training found out and the report repeats (splits, steps, seconds …), plain values.

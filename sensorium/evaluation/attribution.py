@@ -1,7 +1,7 @@
 """Attribution: how much each token of a row moved the model's answer, by integrated gradients through fusion and head.
 
 Explained is the calibrated log-probability of a class, in bits, or a number in its own unit. The attributions of a
-row's tokens add up to its value minus that of typical tokens in their places (`training/typical.py`).
+row's tokens add up to its value minus that of neutral tokens in their places (`training/typical.py`).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Attribution:
         class_: the class that is explained; None for numbers.
         unit: "bits" for classes, "" (the number's own unit) for numbers.
         value: log₂ of the calibrated probability of the class, or the predicted number.
-        baseline: the same for typical tokens in place of the row's.
+        baseline: the same for neutral tokens in place of the row's: about the class's frequency, or the mean.
         tokens: modality → attribution; absent modalities, and those not to be read, are not there.
         points: how many points of the path were looked at.
     """
@@ -93,7 +93,7 @@ def attribute(
     target: str | None = None, class_: str | None = None, modalities: Collection[str] | None = None,
     numbers: npt.NDArray[np.int64] | None = None, steps: int = 16, tolerance: float = 1e-3, root: str | Path = ".",
 ) -> Any:
-    """How much every token of every modality moved the answer: integrated gradients from typical tokens.
+    """How much every token of every modality moved the answer: integrated gradients from neutral tokens.
 
     Args:
         model: a trained model, or its folder.

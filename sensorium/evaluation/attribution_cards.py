@@ -111,10 +111,10 @@ def sentence(told: Attribution) -> str:
     """What the attribution of a row says, in words."""
     if told.unit == "bits":
         before, after = percent_words(2.0**told.baseline), percent_words(2.0**told.value)
-        said = (f"With typical tokens everywhere the model would give {told.class_} {before}; with this row's it gives "
+        said = (f"From neutral tokens the model would give {told.class_} {before}; from this row's it gives "
                 f"{after}, {words(told.value - told.baseline, 'bits')}.")
     else:
-        said = (f"With typical tokens everywhere the model would answer {number_words(told.baseline)}; with this row's "
+        said = (f"From neutral tokens the model would answer {number_words(told.baseline)}; from this row's "
                 f"it answers {number_words(told.value)}.")
     totals = told.totals
     if len(totals) > 1:

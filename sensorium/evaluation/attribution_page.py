@@ -55,9 +55,10 @@ def write_attribution_page(
         notes.append(f"the first {len(rows):,} of {num_rows:,} rows are shown")
     if empty:
         notes.append(f"{empty} of them have nothing readable and are not explained")
-    lead = ("How much each place of a row moved the answer, by integrated gradients from typical tokens (the training "
-            "rows' mean at each place) to the row's own. What is drawn adds up to the difference. A place stands for "
-            "the encoder's token there, which has also seen what is around it.")
+    lead = ("How much each place of a row moved the answer, by integrated gradients from neutral tokens (typical "
+            "ones, from which the model gives each class about its frequency, or the mean) to the row's own. What is "
+            "drawn adds up to the difference. A place stands for the encoder's token there, which has also seen what "
+            "is around it.")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     template = environment.from_string(
         files("sensorium.evaluation").joinpath("attribution_page.html.jinja").read_text("utf-8"))

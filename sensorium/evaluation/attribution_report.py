@@ -33,8 +33,9 @@ def _part(model: Model, evaluation: Evaluation, target: Target) -> dict[str, Any
     right, wrong = telling_rows(target, evaluation)
     survey = _surveyed(evaluation)
     wanted = np.array([*right, *wrong], dtype=np.int64)
-    told = [one for one in attributions(model, samples, wanted, target=target) if one is not None]
-    every = [one for one in attributions(model, samples, survey, target=target) if one is not None]
+    found = attributions(model, samples, np.concatenate([wanted, survey]), target=target)
+    told = [one for one in found[: len(wanted)] if one is not None]
+    every = [one for one in found[len(wanted) :] if one is not None]
     if not told or not every:
         return None
     right_words, wrong_words = (("surest right answers", "worst mistakes") if target.task == "classify" else
@@ -96,7 +97,7 @@ def _said(target: Target, every: list[Attribution]) -> str:
     told = ", ".join(f"{name} {words(means[name], unit) if signed else words(means[name], unit).lstrip('+')}"
                      for name in ranked)
     if signed:
-        return (f"From typical tokens to a row's own, the answered class gains, on average over {len(every)} rows: "
+        return (f"From neutral tokens to a row's own, the answered class gains, on average over {len(every)} rows: "
                 f"{told}. The cards show which places that comes from.")
-    return (f"From typical tokens to a row's own, the number moves, up or down, on average over {len(every)} rows by: "
+    return (f"From neutral tokens to a row's own, the number moves, up or down, on average over {len(every)} rows by: "
             f"{told}. The cards show which places that comes from.")

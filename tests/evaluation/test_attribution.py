@@ -162,6 +162,19 @@ def test_typical_rows_get_nothing(three: Samples) -> None:
         assert all((told.values == 0.0).all() for told in one.tokens.values())
 
 
+@pytest.mark.parametrize("fusion", ["attention", "concat"])
+def test_from_neutral_tokens_the_model_answers_by_the_frequencies(three: Samples, fusion: str) -> None:
+    model = _model(three, fusion)
+    model.typical = typical_tokens(model, three, np.arange(len(three)))
+    kind, size = three.schema.targets
+    for subset in ((name,) for name in (*three.schema.names,)):
+        for place, label in enumerate(kind.classes):
+            [one] = attributions(model, three, np.array([0]), target=kind, classes=[place], modalities=subset)
+            assert one is not None and 2.0**one.baseline == pytest.approx(kind.prior[place], abs=0.1), label
+    [one] = attributions(model, three, np.array([0]), target=size)
+    assert one is not None and one.baseline == pytest.approx(size.mean, abs=0.3 * size.std)
+
+
 # ---- what is absent ----
 
 @pytest.mark.parametrize("fusion", FUSIONS)
