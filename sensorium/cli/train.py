@@ -192,7 +192,7 @@ def run(
         held_out.evaluate(model, prepared)
         beside.add(model, prepared)
 
-    held_out = HeldOut(console)
+    held_out = HeldOut(console, data.table)
     model = fit(data, beside.recipe, out=folder, resume=resume, allow_leak=allow_leak, strict=strict, console=console,
                 on_chosen=on_chosen, apart=beside.apart)
     beside.note(model)

@@ -1,4 +1,4 @@
-"""Rows whose modalities contradict each other, or agree with each other and not with their label.
+"""Rows whose modalities contradict each other, or together contradict their label.
 
 Each modality alone says something about the target. What it says is tempered first: its temperature, and the weight w
 of the mixture w · p + (1 − w) · π with the prior π, are together those that make the labels most probable, so a
@@ -12,8 +12,9 @@ independent given the class: 2 bits are four to one. (The Jensen-Shannon diverge
 high, which is no contradiction.) For numbers it is how far two predictions lie apart beside the usual errors of both.
 
 Labels are suspected as by confident learning (Northcutt et al. 2021): another class is at least as probable as it is on
-average in the rows that carry its label; and besides, ten times as probable as the label, with no modality that takes
-the label's side. Whether a row is a rare exception or a mistake, a person has to see.
+average in the rows that carry its label; and besides, ten times as probable as the label at the temperature that suits
+these rows, with no modality that takes the label's side. Whether a row is a rare exception or a mistake, a person has
+to see.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ class Contradictions:
         power: the share that would be found of rows put together from two different labels; None for numbers.
         labels: the rows whose label is suspected, the strongest first.
         num_labels, labelled: how many there are, of how many labelled rows.
-        labels_by_chance: how many there would be if all labels were right and probabilities exact; None for numbers.
+        labels_by_chance: how many there would be if all labels were right, with the probabilities at the temperature
+            that suits these rows; too many rather than too few, since wrong labels raise it. None for numbers.
         trust: modality → weight of its voice, 0…1; empty for numbers.
         sentences: the findings in words: pairs, labels.
     """
@@ -195,7 +197,8 @@ class _Classes:
         self.scored, self.target, self.kept = scored, target, kept
         self.prior = prior_of(target, balance=scored.model.recipe.training.balance)
         self.truth = scored.truth(target).astype(np.int64)
-        self.predicted = predicted
+        logits = np.log(np.maximum(predicted, FLOOR))
+        self.predicted = apply_temperature(logits, tempered_voice(logits[kept], self.truth[kept], self.prior)[0])
         self.plain: dict[str, Floats] = {}
         self.tempered: dict[str, Floats] = {}
         self.trust: dict[str, float] = {}
@@ -361,7 +364,7 @@ def _in_spreads(values: Floats) -> Floats:
 def _strongest(values: Floats, limit: float) -> list[int]:
     """Positions of the values not below the limit, the largest first."""
     found = np.flatnonzero(np.nan_to_num(values, nan=-np.inf) >= limit)
-    return found[np.argsort(-values[found], kind="stable")].tolist()
+    return [int(place) for place in found[np.argsort(-values[found], kind="stable")]]
 
 
 def _pairs_said(target: str, count: int, rows: int, power: float | None, limit: str) -> str:
@@ -374,8 +377,8 @@ def _pairs_said(target: str, count: int, rows: int, power: float | None, limit: 
 
 
 def _labels_said(target: str, count: int, labelled: int, expected: float | None, *, alone: bool) -> str:
-    whom = "the model disagrees" if alone else "the modalities agree with each other and not"
-    said = f"{target}: in {count:,} of {labelled:,} labelled rows {whom} with the label"
+    whom = "" if alone else ", and no modality takes the label's side"
+    said = f"{target}: in {count:,} of {labelled:,} labelled rows the model is sure of something else{whom}"
     if expected is not None:
-        said += f", where {expected:.0f} would be expected if every label were right and the probabilities exact"
+        said += f"; up to {expected:.0f} would be expected if every label were right"
     return said + "."
