@@ -111,7 +111,7 @@ def sentence(told: Attribution) -> str:
     """What the attribution of a row says, in words."""
     if told.unit == "bits":
         before, after = percent_words(2.0**told.baseline), percent_words(2.0**told.value)
-        said = (f"From neutral tokens the model would give {told.class_} {before}; from this row's it gives "
+        said = (f"From neutral tokens the model would give “{told.class_}” {before}; from this row's it gives "
                 f"{after}, {words(told.value - told.baseline, 'bits')}.")
     else:
         said = (f"From neutral tokens the model would answer {number_words(told.baseline)}; from this row's "

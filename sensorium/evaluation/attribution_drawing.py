@@ -88,7 +88,7 @@ def without_place(kind: Any, span: Floats | None, count: int) -> npt.NDArray[np.
 def _merged(span: Floats, values: Floats) -> tuple[Floats, Floats]:
     """Tokens at the very same place as one."""
     distinct, which = np.unique(span, axis=0, return_inverse=True)
-    return distinct, np.bincount(which.ravel(), weights=values, minlength=len(distinct))
+    return distinct, np.bincount(which.ravel(), weights=values, minlength=len(distinct)).astype(np.float64)
 
 
 def _cell(kind: Any, cell: _Cell, reach: float, unit: str) -> str:

@@ -75,15 +75,18 @@ def telling_rows(target: Target, evaluation: Evaluation) -> tuple[list[int], lis
 
 def _different(places: list[int], sorts: list[tuple[int, int]], most: int) -> list[int]:
     """The first of each sort, then the others, in their order."""
-    seen: set[tuple[int, int]] = set()
-    firsts = [place for place in places if sorts[place] not in seen and not seen.add(sorts[place])]
+    first_of: dict[tuple[int, int], int] = {}
+    for place in places:
+        first_of.setdefault(sorts[place], place)
+    firsts = list(first_of.values())
     return [*firsts, *(place for place in places if place not in firsts)][:most]
 
 
 def _surveyed(evaluation: Evaluation) -> Rows:
     """Rows over which totals are averaged, evenly chosen."""
     rows = evaluation.chosen
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(SURVEYED, len(rows))).astype(int))]
+    chosen: Rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(SURVEYED, len(rows))).astype(int))]
+    return chosen
 
 
 def _said(target: Target, every: list[Attribution]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 NODES = 8
@@ -99,9 +100,10 @@ def _on_pieces(
     added = {}
     for (name, step), gradient in zip(steps.items(), gradients, strict=True):
         slope = torch.zeros_like(points[name]) if gradient is None else gradient
-        slopes = (slope.double() * step[index].double()).sum(dim=2).unflatten(0, (len(row), len(nodes)))
+        slopes = rearrange((slope.double() * step[index].double()).sum(dim=2), "(piece node) token -> piece node token",
+                           node=len(nodes))
         added[name] = torch.einsum("pnt,n->pt", slopes, weights) * (high - low)[:, None]
-    return values.detach().unflatten(0, (len(row), len(nodes))), added
+    return rearrange(values.detach(), "(piece node) -> piece node", node=len(nodes)), added
 
 
 def gauss_lobatto(count: int) -> tuple[Tensor, Tensor]:
