@@ -120,11 +120,11 @@ def decompose_pairs(
                      f"{allowed or 'none'} is decomposed: with {len(target.classes)} classes more would take minutes")
     for a, b in pairs[:allowed]:
         kept = _some(scored.labelled(target) & scored.has((a, b)), scored.rows, scored.seed)
-        said = [_shaped(target, scored.predicted(target, raw[frozenset(subset)][kept]))
-                for subset in ((a,), (b,), (a, b))]
+        of_a, of_b, of_both = (_shaped(target, scored.predicted(target, raw[frozenset(subset)][kept]))
+                               for subset in ((a,), (b,), (a, b)))
         try:
-            parts = decompose_predictions(*said, scored.truth(target)[kept], cells=cells, replicates=replicates,
-                                          seed=scored.seed,
+            parts = decompose_predictions(of_a, of_b, of_both, scored.truth(target)[kept], cells=cells,
+                                          replicates=replicates, seed=scored.seed,
                                           groups=None if scored.groups is None else scored.groups[kept])
         except DataError as error:
             notes.append(f"{target.name}: the information of {a} and {b} cannot be decomposed: {error}")

@@ -278,13 +278,13 @@ class _Voices:
 
     def late(self, *, without: str = "", damaged: str = "", severity: str = "") -> Floats:
         """The mean of what is said about each modality alone, over those that a row has."""
-        total, count = 0.0, 0.0
+        total, count = np.zeros(()), np.zeros(())
         for place, name in enumerate(self.names):
             if name != without:
                 said = self.said("alone", name, severity) if name == damaged else self.said("alone", name)
                 there = self.presence[:, place].reshape(-1, *[1] * (said.ndim - 1))
                 total, count = total + np.where(there, said, 0.0), count + there
-        return np.asarray(total / np.maximum(count, 1.0), dtype=np.float64)
+        return total / np.maximum(count, 1.0)
 
 
 # ---- scoring ----

@@ -32,7 +32,7 @@ def score_lines(evaluation: Evaluation) -> list[str]:
             lines.append(f"{target}: contributions (Shapley, {unit}): {', '.join(shares)}")
     if evaluation.retrieval:
         lines += ["", *retrieval_lines(evaluation.retrieval)]
-    lines += ["", *found] if (found := evaluation.trust.lines()) else []
+    lines += ["", *looked] if (looked := evaluation.trust.lines()) else []
     lines += [*_information_lines(evaluation), *_robustness_lines(evaluation)]
     lines += evaluation.notes
     return lines
