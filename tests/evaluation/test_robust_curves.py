@@ -133,12 +133,17 @@ def test_the_damage_is_the_kind_s_own_and_only_that(samples: Samples) -> None:
     columns = {name: np.stack(samples.cells[name].arrays.get(list(range(ROWS))))[:, 0] for name in samples.schema.names}
     cells = samples.cells["roughs"]
     inputs = cells.kind.collate(cells.arrays.get(list(range(ROWS))))
-    scores = []
+    scores, late = [], []
     for severity in GRID:
         hurt = cells.kind.corrupt(inputs, severity, Draws(0, 0, cells.identities)).values[:, 0].double().numpy()
         positive = columns["clears"] + 0.5 * hurt > 0
-        scores.append(float(((truth == samples.schema.targets[0].classes.index("pos")) == positive).mean()))
+        voices = 1 / (1 + np.exp(-8 * columns["clears"])), 1 / (1 + np.exp(-8 * 0.5 * hurt)), 0.5  # idle says nothing
+        right = truth == samples.schema.targets[0].classes.index("pos")
+        scores.append(float((right == positive).mean()))
+        late.append(float((right == (sum(voices) / 3 > 0.5)).mean()))
     assert [score.value for score in one.severity.scores] == pytest.approx(scores)
+    assert one.late_severity is not None
+    assert [score.value for score in one.late_severity.scores] == pytest.approx(late)
     assert one.severity.area.value == pytest.approx(float(area_under(GRID, scores)))
     assert scores[-1] < scores[0] - 0.05
 
