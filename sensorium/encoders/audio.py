@@ -21,7 +21,7 @@ HOP_SECONDS = 0.010
 STEP_SECONDS = 0.025
 REDUCTION = 8
 FLOOR = 1e-3
-QUIET = 0.03
+QUIET = 0.08
 HURRY = 0.05
 
 
@@ -81,7 +81,7 @@ def hurried(power: Float[Tensor, "batch frame"], lengths: Int[Tensor, "batch"]) 
     """The pace of every frame: `HURRY` before the first and behind the last one that sounds, 1 between, 0 at padding.
 
     How much silence lies around a sound is the recording's affair. A frame sounds where its power is above `QUIET`
-    (15 dB below the sound's mean); where none does, all count.
+    (11 dB below the sound's mean); where none does, all count.
 
     Args:
         power: (batch, frame) of each frame, the mean over the sound being about 1.
