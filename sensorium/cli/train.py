@@ -196,7 +196,11 @@ def run(
     model = fit(data, beside.recipe, out=folder, resume=resume, allow_leak=allow_leak, strict=strict, console=console,
                 on_chosen=on_chosen, apart=beside.apart)
     beside.note(model)
-    page = held_out.report(model, title=folder.name)
+    try:
+        page = held_out.report(model, title=folder.name)
+    except BaseException:  # hours of training outlive a page that fails
+        console.say(f"the report failed; the model without it: {model.save(folder, overwrite=overwrite)}")
+        raise
     saved = model.save(folder, report=page, overwrite=overwrite)
     report = None if page is None else str(saved / "report.html")
     for line in [*held_out.lines(), *beside.lines(), *(f"written: {file}" for file in beside.write(saved))]:
