@@ -95,7 +95,7 @@ def sample_expected(presence: Bools, draws: Draws, lacking: Floats) -> Bools:
 def _surest(presence: Bools, lacking: Floats) -> Bools:
     """(batch, modality) of what each row has, only what is least often missing."""
     least = np.where(presence, lacking, np.inf).argmin(axis=1)
-    return presence & (np.arange(presence.shape[1]) == least[:, None])
+    return np.asarray(presence & (np.arange(presence.shape[1]) == least[:, None]))
 
 
 def sample_single(presence: Bools, draws: Draws) -> Bools:
