@@ -4,6 +4,8 @@ Every model is scored on the test table, read from audio alone; differences are 
 seeds. The rows that are labelled are drawn by the seed.
 
     python benchmarks/transfer.py ../shared/data/avdigits [--seeds 5] [--part distil cross init] [--out x.json]
+
+With --out the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -42,6 +44,12 @@ class Bench:
         self.work, self.out = work, out
         self.hits: dict[str, dict[int, Floats]] = {}
         self.seconds: dict[str, float] = {}
+        self.done: list[list[Any]] = []
+        if out is not None and out.exists():
+            kept = json.loads(out.read_text())
+            self.done, self.seconds = kept["done"], kept["seconds"]
+            self.hits = {one: {int(seed): np.array([float(bit) for bit in hit]) for seed, hit in own.items()}
+                         for one, own in kept["hits"].items()}
 
     def rows(self, seed: int) -> Any:
         """All training rows in an order drawn by the seed."""
@@ -62,10 +70,18 @@ class Bench:
         for alone in (AUDIO, IMAGE):
             if alone[0] in modalities:
                 self.hits.setdefault(f"{name}, read from {alone[0]}", {})[seed] = self._hits(model, alone)
-        if self.out is not None:
-            self.out.write_text(json.dumps({"accuracy": {one: {seed: float(hit.mean()) for seed, hit in own.items()}
-                                                         for one, own in self.hits.items()}, "seconds": self.seconds}))
         return path
+
+    def run(self, part: str, seed: int) -> None:
+        """One part for one seed, unless the file of results has it; then keep what was found."""
+        if [part, seed] in self.done:
+            return
+        PARTS[part](self, seed)
+        self.done.append([part, seed])
+        if self.out is not None:
+            hits = {one: {seed: "".join(str(int(bit)) for bit in hit) for seed, hit in own.items()}
+                    for one, own in self.hits.items()}
+            self.out.write_text(json.dumps({"done": self.done, "seconds": self.seconds, "hits": hits}))
 
     def _hits(self, model: Model, modalities: tuple[str, ...]) -> Floats:
         samples = decoded(self.test, model.schema, workers=default_workers(), memory_bytes=default_memory())
@@ -100,7 +116,7 @@ def cross(bench: Bench, seed: int) -> None:
     """Half of the rows have a picture and a label, the other half are pairs without one."""
     rows = bench.rows(seed)
     half = len(rows) // 2
-    teacher = bench.fitted("image, labelled half", part_of(bench.train, rows[:half]), IMAGE, seed, epochs=6)
+    teacher = bench.fitted("image, labelled half", part_of(bench.train, rows[:half]), IMAGE, seed, epochs=20)
     pairs = part_of(bench.train, rows[half:])
     bench.fitted("taught by pictures", dataclasses.replace(pairs, frame=pairs.frame.drop(TARGET)), AUDIO, seed,
                  epochs=10, labels=False, transfer={"teacher": teacher})
@@ -176,7 +192,7 @@ def main() -> None:
         bench = Bench(given.folder, Path(work), given.out)
         for seed in range(given.seeds):
             for part in given.part:
-                PARTS[part](bench, seed)
+                bench.run(part, seed)
             print(f"\nafter seed {seed}", flush=True)
             show(bench, given.part)
 
