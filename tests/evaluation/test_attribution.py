@@ -293,7 +293,7 @@ def test_the_word_that_decides_gets_it(tmp_path: Path) -> None:
         hits.append(shared.argmax() == where[one.row])
         shares.append(shared.clip(min=0.0)[where[one.row]] / shared.clip(min=0.0).sum())
     assert np.mean(hits) >= 0.95
-    assert np.mean(shares) >= 0.75  # what fillers the model has learned by heart takes the rest
+    assert np.mean(shares) >= 0.7  # what fillers the model has learned by heart takes the rest
 
 
 # ---- the public function ----
