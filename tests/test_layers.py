@@ -8,7 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "sensorium"
 LAYERS = (
     "axes", "errors", "keyed", "recipe", "data", "demo", "encoders", "alignment", "fusion", "metrics", "objectives",
-    "answers", "placing", "model", "card", "folder", "features", "training", "aligning", "evaluation", "cli",
+    "answers", "placing", "network", "model", "card", "folder", "features", "training", "aligning", "evaluation", "cli",
 )
 LAZY = {("model", "folder")}  # Model.save and Model.load, imported where they are used
 

@@ -29,11 +29,11 @@ from sensorium.training.console import Console, Quiet, Terminal
 from sensorium.training.contest import Trial, standing_lines, standings, trial_of
 from sensorium.training.distributed import Device
 from sensorium.training.familiar import learn_familiar
-from sensorium.training.freezing import Freezing
 from sensorium.training.imputer_choice import add_imputer, imputation_lines, renew_imputer
-from sensorium.training.loop import Progress, make_optimizer, train, train_step
+from sensorium.training.loop import Progress, train
 from sensorium.training.plan import Plan, make_plan
 from sensorium.training.prepare import Prepared, prepare
+from sensorium.training.schedule import IMPUTING, before_imputing, end_of, rows_to_learn, schedule
 from sensorium.training.scratch import against_scratch, train_scratch
 from sensorium.training.teaching import taught
 from sensorium.training.transfer import Sources, absolute, inherited, transfer_lines
@@ -43,8 +43,6 @@ from sensorium.training.volume import turn_down
 Rows = npt.NDArray[np.int64]
 Made = tuple[Fusion | None, tuple[Objective, ...]]
 REFIT_ROWS = 20_000
-SAFETY = 0.92
-IMPUTING = 0.2  # of a training's time
 REMEDY = "lower --learning-rate, or look for numbers far out of scale in the table"
 
 
@@ -116,7 +114,8 @@ def fit(
     turned = turn_down(model, prepared.samples, splits.validation) if model.schema.targets else {}
     for name, volume in turned.items():
         console.say(f"{name} misleads on validation rows: it is turned down to {volume:g}")
-    imputed = _impute(model, prepared, chosen, console, _end(recipe, started), refits) if recipe.model.impute else None
+    end = end_of(recipe, started)
+    imputed = _impute(model, prepared, chosen, console, end, refits) if recipe.model.impute else None
     calibrate(model, prepared.samples, splits.calibration)
     learn_familiar(model, prepared.samples, splits.train, splits.calibration)
     model.typical = typical_tokens(model, prepared.samples, splits.train)
@@ -124,7 +123,7 @@ def fit(
     _note_facts(model, prepared, chosen, device)
     if recipe.transfer.used:
         model.facts["transfer"] = prepared.transfer.facts(model) | _compared(
-            model, prepared, chosen, device, console, checkpoints, made, _end(recipe, started))
+            model, prepared, chosen, device, console, checkpoints, made, end)
     if told:
         model.facts["fusions"] = told
     if imputed is not None:
@@ -133,7 +132,7 @@ def fit(
         on_chosen(model, prepared)
     interrupted = chosen.stopped == "interrupted"
     if refits and not interrupted and len(splits.validation):
-        again = _refit(model, prepared, chosen, plan, device, console, checkpoints, _end(recipe, started), made)
+        again = _refit(model, prepared, chosen, plan, device, console, checkpoints, end, made)
         if again is not None:
             model = again
     elif interrupted:
@@ -212,12 +211,12 @@ def _contest(
         if place == 0:
             prepared = dataclasses.replace(prepared, samples=_stored(model, prepared.samples, console, device))
         splits = prepared.splits
-        plan, deadline = _schedule(model, prepared, device, console, len(names) - place, refits, started)
+        plan, deadline = schedule(model, prepared, device, console, len(names) - place, refits, started)
         checkpoint = checkpoints and checkpoints / (
             "choose.safetensors" if len(names) == 1 else f"choose_{name}.safetensors")
         try:
             with console.bar("training" if len(names) == 1 else f"training {name}") as bar:
-                progress = train(model, prepared.learning, _rows_to_learn(model, prepared, splits.train),
+                progress = train(model, prepared.learning, rows_to_learn(model, prepared, splits.train),
                                  splits.validation, plan, device=device, report=bar, deadline=deadline,
                                  checkpoint=checkpoint, judged=prepared.samples)
             _refuse_diverged(progress, validated=len(splits.validation) > 0)
@@ -250,17 +249,6 @@ def _made(schema: Schema, recipe: Recipe, made: Made) -> Model:
     return Model(schema, recipe, fusion=fusion, objectives=objectives)
 
 
-def _end(recipe: Recipe, started: float) -> float | None:
-    """When a run with a time budget must end."""
-    minutes = recipe.training.minutes
-    return None if minutes is None else started + SAFETY * 60.0 * minutes
-
-
-def _before_imputing(end: float | None) -> float | None:
-    """When to end a training that an imputer is to follow."""
-    return None if end is None else end - max(0.0, end - time.monotonic()) * IMPUTING / (1.0 + IMPUTING)
-
-
 def _impute(
     model: Model, prepared: Prepared, chosen: Progress, console: Console, end: float | None, refits: bool,
 ) -> dict[str, Any] | None:
@@ -280,66 +268,13 @@ def _impute(
     return found
 
 
-def _schedule(
-    model: Model, prepared: Prepared, device: Device, console: Console, trainings: int, refits: bool, started: float,
-) -> tuple[Plan, float | None]:
-    """The plan, an estimate said aloud, and the time by which this training must end (with a time budget).
-
-    Args:
-        model, prepared, device, console: of the run.
-        trainings: how many are still to come, this one included, without the refit.
-        refits: whether a refit comes last.
-        started: when the run did.
-    """
-    options = model.recipe.training
-    step_seconds, epoch_seconds = _probe(model, prepared, device)
-    num_rows = len(_rows_to_learn(model, prepared, prepared.splits.train))
-    taking = model.recipe.transfer
-    passes = trainings + int(refits) + int(taking.against_scratch and taking.used) + (
-        IMPUTING * (1 + int(refits)) if model.recipe.model.impute else 0.0)
-    deadline = seconds = None
-    if options.minutes is not None:
-        now = time.monotonic()
-        seconds = SAFETY * max(1.0, started + 60.0 * options.minutes - now) / passes
-        deadline = now + seconds
-    plan = make_plan(num_rows, options, seconds=seconds, step_seconds=step_seconds, epoch_seconds=epoch_seconds)
-    expected = passes * (plan.num_steps * step_seconds + plan.num_epochs * epoch_seconds) / 60.0
-    more = "" if trainings == 1 else f", as of {trainings - 1} more"
-    console.expect(expected)
-    console.say(f"model: {model.num_parameters():,} parameters; {plan.num_epochs} epochs of {plan.steps_per_epoch} "
-                f"steps{more}{', then a refit' if refits else ''}: about {expected:.1f} minutes at most on "
-                f"{device.device} ({1000 * step_seconds:.0f} ms a step)")
-    return plan, deadline
-
-
-def _probe(model: Model, prepared: Prepared, device: Device) -> tuple[float, float]:
-    """Seconds of a step and of a validation, measured on a copy that is thrown away."""
-    trial = copy.deepcopy(model).to(device.device)
-    freezing = Freezing(trial)
-    optimizer = make_optimizer(trial, trial.recipe.training)
-    rows = prepared.splits.train[: trial.recipe.training.batch_size]
-    times = []
-    for _ in range(4):
-        begun = time.monotonic()
-        float(train_step(trial, trial, optimizer, prepared.learning, rows, epoch=0, lr=0.0, device=device,
-                         freezing=freezing).total)
-        times.append(time.monotonic() - begun)
-    step = float(np.median(times[1:]))
-    return step, step * 0.4 * len(prepared.splits.validation) / max(1, len(rows))
-
-
-def _rows_to_learn(model: Model, prepared: Prepared, labelled: Rows) -> Rows:
-    """The labelled rows, and those without a label where an objective can use them."""
-    return np.sort(np.concatenate([labelled, prepared.unlabelled])) if model.learns_unlabelled else labelled
-
-
 def _refit(
     model: Model, prepared: Prepared, chosen: Progress, plan: Plan, device: Device, console: Console,
     checkpoints: Path | None, deadline: float | None, made: Made,
 ) -> Model | None:
     """A fresh model trained on training and validation rows for the chosen number of steps; None if interrupted."""
     splits = prepared.splits
-    rows = _rows_to_learn(model, prepared, np.sort(np.concatenate([splits.train, splits.validation])))
+    rows = rows_to_learn(model, prepared, np.sort(np.concatenate([splits.train, splits.validation])))
     again = _made(model.schema, model.recipe, made)
     prepared.transfer.begin(again)
     steps = make_plan(len(rows), model.recipe.training).steps_per_epoch
@@ -347,7 +282,7 @@ def _refit(
         progress = train(again, prepared.learning, rows, np.zeros(0, dtype=np.int64),
                          Plan(max(1, chosen.best_step), steps), device=device, report=bar,
                          checkpoint=checkpoints and checkpoints / "refit.safetensors",
-                         deadline=deadline if model.imputer is None else _before_imputing(deadline))
+                         deadline=deadline if model.imputer is None else before_imputing(deadline))
     if progress.stopped == "interrupted":
         console.say("interrupted: the model before the refit is kept")
         return None
@@ -395,7 +330,7 @@ def _compared(
         return {}
     scratch = _made(model.schema, model.recipe.model_copy(update={"transfer": TransferOptions()}), made)
     found = {}
-    if train_scratch(scratch, prepared, _rows_to_learn(scratch, prepared, prepared.splits.train), device=device,
+    if train_scratch(scratch, prepared, rows_to_learn(scratch, prepared, prepared.splits.train), device=device,
                      console=console, checkpoint=checkpoints and checkpoints / "scratch.safetensors",
                      deadline=deadline):
         found = {"against_scratch": against_scratch(model, scratch, prepared)}

@@ -15,6 +15,7 @@ from sensorium.errors import LeakError, ResumeError, TrainingError
 from sensorium.evaluation.evaluate import evaluate
 from sensorium.model import Model
 from sensorium.training import fit as fit_module
+from sensorium.training import loop as loop_module
 from sensorium.training.console import Quiet
 from sensorium.training.fit import fit
 from sensorium.training.loop import train
@@ -85,15 +86,15 @@ def test_a_killed_and_resumed_run_ends_with_the_same_weights(
             raise _Killed
         return real(*given, **named)  # type: ignore[arg-type]
 
-    real = fit_module.train_step
+    real = loop_module.train_step
     monkeypatch.setattr("sensorium.training.loop.train_step", dying)
-    monkeypatch.setattr(fit_module, "train_step", dying)
+    monkeypatch.setattr("sensorium.training.schedule.train_step", dying)
     with pytest.raises(_Killed):
         fit(data, recipe, progress=False, allow_leak=True, out=tmp_path / "run")
     assert (tmp_path / "run.training" / "choose.safetensors").exists()
     assert not (tmp_path / "run").exists()
     monkeypatch.setattr("sensorium.training.loop.train_step", real)
-    monkeypatch.setattr(fit_module, "train_step", real)
+    monkeypatch.setattr("sensorium.training.schedule.train_step", real)
     resumed = fit(data, recipe, progress=False, allow_leak=True, out=tmp_path / "run", resume=True)
     assert _same(whole, resumed)
     assert whole.temperatures == resumed.temperatures
@@ -112,7 +113,7 @@ def test_resuming_another_run_is_refused(data: Data, tmp_path: Path) -> None:
 
 def test_ctrl_c_keeps_the_best_model(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = [0]
-    real = fit_module.train_step
+    real = loop_module.train_step
 
     def interrupted(*given: object, **named: object) -> torch.Tensor:
         calls[0] += 1

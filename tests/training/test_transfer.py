@@ -27,7 +27,7 @@ from sensorium.fusion import FUSIONS
 from sensorium.model import Model
 from sensorium.objectives import Distil
 from sensorium.recipe import DataOptions, Recipe
-from sensorium.training import fit as fit_module
+from sensorium.training import loop as loop_module
 from sensorium.training.console import Quiet
 from sensorium.training.fit import fit
 from sensorium.training.prepare import Prepared, prepare
@@ -186,7 +186,7 @@ def test_a_thawing_run_resumes_bit_for_bit(table: Table, tmp_path: Path, monkeyp
     plain = fit(data, recipe.changed("transfer", freeze={}), progress=False, allow_leak=True)
     assert not torch.equal(whole.state_dict()["fusion.bias.weight"], plain.state_dict()["fusion.bias.weight"])
     monkeypatch.setattr("sensorium.training.loop.CHECKPOINT_SHARE", 1e9)
-    calls, real = [0], fit_module.train_step
+    calls, real = [0], loop_module.train_step
 
     def dying(*given: object, **named: object) -> object:
         calls[0] += 1
