@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sensorium.cli.options import Json, Outside, print_json
+from sensorium.cli.options import Json, Outside, print_json, refuse_input
 
 
 def compare(
@@ -32,6 +32,7 @@ def compare(
                         f"{' '.join(map(str, paths))} test.csv")
     if len(runs) < 2:
         raise DataError(f"compare needs two model folders and a table, found {len(runs)} before {str(table)!r}")
+    refuse_input(out, table)
     found = compared(runs, table, allow_outside=allow_outside)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sensorium.cli.options import Json, Outside, listed, print_json
+from sensorium.cli.options import Json, Outside, listed, print_json, refuse_input
 from sensorium.cli.shots import Shots, shot_scores
 
 
@@ -56,6 +56,7 @@ def evaluate(
 
     shots = Shots(zero_shot, few_shot, tuple(prompt or ()), examples, listed(modalities))
     shots.check()
+    refuse_input(out, table)
     model = Model.load(run)
     data = Data(read_table(table, allow_outside=allow_outside), model.recipe.data)
     check_columns(listed(by), data.table)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from math import isfinite
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -110,7 +112,21 @@ def merged(settings: dict[str, dict[str, Any]], more: dict[str, dict[str, Any]])
     return {name: {**settings.get(name, {}), **more.get(name, {})} for name in {**settings, **more}}
 
 
+def refuse_input(out: Path | None, table: Path) -> None:
+    """Raise RecipeError where writing the output would replace the table that is read."""
+    if out is not None and out.resolve() == table.resolve():
+        raise RecipeError(f"{str(out)!r} is the table that is read: choose another file to write")
+
+
 def print_json(values: Any) -> None:
-    """One JSON object on standard output."""
-    json.dump(values, sys.stdout, ensure_ascii=False, allow_nan=False)
+    """One JSON object on standard output; numbers that are not defined are null."""
+    json.dump(_finite(values), sys.stdout, ensure_ascii=False, allow_nan=False)
     sys.stdout.write("\n")
+
+
+def _finite(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not isfinite(values) else values

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sensorium.cli.options import Json, Outside, listed, print_json
+from sensorium.cli.options import Json, Outside, listed, print_json, refuse_input
 
 if TYPE_CHECKING:
     from sensorium.answers import Answer
@@ -50,9 +50,13 @@ def predict(
     Example: [bold]sensorium predict runs/species new.csv --explain --out answers.parquet[/bold]
     """
     from sensorium.data.chunks import read_chunks
-    from sensorium.errors import DataError
+    from sensorium.errors import DataError, RecipeError
     from sensorium.model import Model
 
+    if json and out is not None:
+        raise RecipeError("--json prints the answers and --out writes them to a file: ask for one of them")
+    refuse_input(out, table)
+    refuse_input(attribute, table)
     model = Model.load(run)
     if not model.schema.targets:
         raise DataError(f"{str(run)!r} predicts nothing: it was trained without a target, to embed (Model.embed)")

@@ -129,7 +129,10 @@ def evaluate(
     check_columns(by, table)
     samples = with_stored_features(model, data if isinstance(data, Samples) else as_samples(data, model.schema))
     chosen = np.arange(len(samples)) if rows is None else rows
-    targets = [target for target in model.schema.targets if target.name in samples.labels]
+    there = [target for target in model.schema.targets if target.name in samples.labels]
+    targets = [target for target in there if samples.labels[target.name].mask[chosen].any()]
+    if there and not targets:
+        raise DataError(f"nothing to score: target {there[0].name!r} has no label in the rows to score")
     if not targets and not model.aligned:
         raise DataError(f"nothing to score: the table has none of the targets "
                         f"({', '.join(t.name for t in model.schema.targets)}); sensorium predict needs no targets")
@@ -148,8 +151,6 @@ def evaluate(
         probabilities = {s: scored.predicted(target, raw[target.name][frozenset(s)]) for s in subsets}
         evaluation.predicted[target.name] = scored.predicted(target, found[target.name][everything])
         labelled = scored.labelled(target)
-        if not labelled.any():
-            raise DataError(f"nothing to score: target {target.name!r} has no label in the rows to score")
         for subset in subsets:
             kept = labelled & scored.has(subset)
             if kept.any():
@@ -225,7 +226,8 @@ def _notes(model: Model, samples: Samples, targets: Sequence[Target]) -> list[st
     notes = list(samples.notes)
     for target in model.schema.targets:
         if target not in targets:
-            notes.append(f"target {target.name!r} is not in the table and is not scored")
+            why = "has no label in these rows" if target.name in samples.labels else "is not in the table"
+            notes.append(f"target {target.name!r} {why} and is not scored")
     for target in targets:
         for label, count in samples.labels[target.name].unseen.items():
             notes.append(f"target {target.name!r}: class {label!r} was not seen in training; its {count} rows count as "

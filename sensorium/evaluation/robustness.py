@@ -158,7 +158,8 @@ def robustness_curves(
         A result for every target and modality with 20 such rows or more, and a line for each of the others.
     """
     names = model.schema.names
-    targets = [target for target in model.schema.targets if target.name in samples.labels]
+    targets = [target for target in model.schema.targets
+               if target.name in samples.labels and samples.labels[target.name].mask[rows].any()]
     labelled = np.any([samples.labels[target.name].mask[rows] for target in targets], axis=0)
     several = samples.presence[rows].sum(axis=1) >= min(2, len(names))
     chosen = _some(rows[labelled & several], most_rows or _affordable(model), seed)

@@ -41,6 +41,8 @@ def shallow_scores(
     for target in model.schema.targets:
         if target.name not in test.labels or target.name not in train.labels:
             continue
+        if not test.labels[target.name].mask[test_rows].any():
+            continue
         rows = _training_rows(train, target, train_rows, seed)
         if len(rows) == 0:
             continue

@@ -12,6 +12,7 @@ from sensorium.answers import predictions
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Target
 from sensorium.evaluation.embedder import metrics_json
+from sensorium.evaluation.plots import number_words
 from sensorium.evaluation.scores import METRIC_WORDS, Names, metrics_of, primary_metric, score_metrics
 from sensorium.evaluation.subset_list import subsets_to_score
 from sensorium.metrics.bootstrap import Estimate, replicate_weights
@@ -74,9 +75,11 @@ class Repeated:
 
     def sentence(self, target: str) -> str:
         """A target's score as found, in words."""
-        one = next(spread for spread in self.spreads if spread.target == target and not spread.modalities)
+        one = next((one for one in self.spreads if one.target == target and not one.modalities), None)
+        if one is None:
+            return f"{target}: no scored row has a label."
         metric = self.primary[target]
-        spread = f"{one.mean(metric):.3f} ± {one.sd(metric):.3f} (mean ± sd)"
+        spread = f"{number_words(one.mean(metric))} ± {number_words(one.sd(metric))} (mean ± sd)"
         if not one.pooled:
             return (f"{target}: {METRIC_WORDS[metric]} {spread} over {self.count} seeds, as found, on the same "
                     f"{one.rows:,} rows.")
