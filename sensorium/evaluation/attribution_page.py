@@ -54,7 +54,7 @@ def write_attribution_page(
     if num_rows > len(rows):
         notes.append(f"the first {len(rows):,} of {num_rows:,} rows are shown")
     if empty:
-        notes.append(f"{empty} of them have nothing readable and are not explained")
+        notes.append(f"rows with nothing readable, which are not explained: {empty}")
     lead = ("How much each place of a row moved the answer, by integrated gradients from neutral tokens (typical "
             "ones, from which the model gives each class about its frequency, or the mean) to the row's own. What is "
             "drawn adds up to the difference. A place stands for the encoder's token there, which has also seen what "

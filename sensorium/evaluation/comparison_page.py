@@ -59,19 +59,26 @@ def _spread(gap: Estimate) -> str:
     return f"{signed(gap.value)} ({signed(gap.low)} to {signed(gap.high)})"
 
 
+def _told(verdict: Verdict) -> tuple[str, str]:
+    """The sentence without its target and its proof, and what stands in brackets behind, which begins with the metric;
+    names may have brackets too."""
+    word = METRIC_WORDS[verdict.metric]
+    finding, mark, proof = verdict.sentence.removeprefix(f"{verdict.target}: ").partition(f" ({word} ")
+    return finding.rstrip("."), f"{word} {proof.replace(').', '.', 1)}" if mark else ""
+
+
 def _part(found: Comparison, verdict: Verdict) -> dict[str, Any]:
     """What the page says about one pair and target."""
     differences = _of(found, verdict)
     metrics = _metrics(verdict, differences[0])
     gaps = [one.metrics[verdict.metric] for one in differences]
     axis = Axis([0.0, *(number for gap in gaps for number in (gap.value, gap.low, gap.high))])
-    finding, _, proof = verdict.sentence.removeprefix(f"{verdict.target}: ").partition(" (")
+    finding, proof = _told(verdict)
     tone = "equal" if verdict.better is None else "better" if verdict.better == verdict.second else "worse"
     together = verdict.agreement
     return {
         "target": verdict.target, "first": verdict.first, "second": verdict.second, "tone": tone,
-        "sign": {"better": "▲", "worse": "▼", "equal": "≈"}[tone], "finding": finding.rstrip("."),
-        "proof": proof.replace("). ", ". ", 1) if proof else "",
+        "sign": {"better": "▲", "worse": "▼", "equal": "≈"}[tone], "finding": finding, "proof": proof,
         "word": METRIC_WORDS[verdict.metric], "higher": HIGHER_IS_BETTER[verdict.metric],
         "metrics": [METRIC_WORDS[name] for name in metrics], "zero": axis.at(0.0), "ticks": axis.ticks(),
         "lines": [{"label": _subset(one), "found": not one.modalities, "rows": one.rows,

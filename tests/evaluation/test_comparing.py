@@ -10,8 +10,10 @@ from worlds import QUICK, write_small_world
 
 import sensorium as sm
 from sensorium.errors import DataError
-from sensorium.evaluation.comparing import compare
+from sensorium.evaluation.comparing import Compared, Comparison, Difference, Verdict, compare
 from sensorium.evaluation.comparison_page import comparison_lines, write_comparison
+from sensorium.evaluation.contenders import Cost
+from sensorium.metrics.bootstrap import Estimate
 from sensorium.metrics.paired import agreement
 from sensorium.model import Model
 
@@ -158,3 +160,18 @@ def test_the_page_and_the_lines_say_the_finding(models: Models, test_table: Path
     assert found.verdicts[0].sentence in lines
     assert any("ms to predict a row" in line for line in lines)
     assert all(np.isfinite(one.cost.milliseconds) and one.cost.milliseconds > 0 for one in found.models)
+
+
+def test_the_page_parts_finding_and_proof_whatever_the_names() -> None:
+    ends = "root mean squared error 2.000 against 3.000; 95 % interval +0.5 to +1.5, paired on 30 rows"
+    for said, finding, proof in (
+            (f"m (2) is better than m (1) by 1 ({ends}).", "m (2) is better than m (1) by 1", f"{ends}."),
+            ("m (1) and m (2) give the same answers in all of 30 rows.",
+             "m (1) and m (2) give the same answers in all of 30 rows", "")):
+        verdict = Verdict("m (1)", "m (2)", "price (EUR)", "rmse", None, None, f"price (EUR): {said}")
+        gap = Difference("m (1)", "m (2)", "price (EUR)", (), 30, "rows", {"rmse": (3.0, 2.0)},
+                         {"rmse": Estimate(-1.0, -1.5, -0.5)})
+        models = [Compared(name, ("note",), ("price (EUR)",), Cost(1, None, 1.0)) for name in ("m (1)", "m (2)")]
+        page = write_comparison(Comparison(30, models, [gap], [verdict], []), title="m", about="30 rows")
+        assert f'<p class="said">price (EUR): {finding}</p>' in page
+        assert (f'<p class="proof">{proof}</p>' in page) if proof else 'class="proof"' not in page
