@@ -69,8 +69,10 @@ def _sentence(
 ) -> str:
     points = HIGHER_IS_BETTER[metric] and metric != "r2"
     scale, word = (100.0, " points") if points else (1.0, "")
+    turn = scale if gap.value >= 0 else -scale  # the difference is told without a sign, so its interval turns with it
+    low, high = sorted((turn * gap.low, turn * gap.high))
     shown = (f"{METRIC_WORDS[metric]} {fused:.3f} against {single:.3f}, a difference of "
-             f"{scale * abs(gap.value):.3g}{word} (95 % interval {scale * gap.low:+.3g} to {scale * gap.high:+.3g}, "
+             f"{scale * abs(gap.value):.3g}{word} (95 % interval {low:+.3g} to {high:+.3g}, "
              f"paired on {rows:,} row{'' if rows == 1 else 's'}{', resampled by group' if unit == 'groups' else ''})")
     if rows < FEWEST:
         return (f"{target.name}: too few rows have all modalities to say whether fusing them pays (the best single one "

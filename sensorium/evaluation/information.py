@@ -114,6 +114,7 @@ def decompose_pairs(
     cells = _cells(target, int(scored.labelled(target).sum()))
     allowed, replicates = _affordable(target, cells, len(pairs), seconds)
     found: list[Information] = []
+    unable: dict[str, list[str]] = {}
     notes = []
     if allowed < len(pairs):
         notes.append(f"{target.name}: of {len(pairs)} pairs of modalities the information of "
@@ -127,9 +128,11 @@ def decompose_pairs(
                                           replicates=replicates, seed=scored.seed,
                                           groups=None if scored.groups is None else scored.groups[kept])
         except DataError as error:
-            notes.append(f"{target.name}: the information of {a} and {b} cannot be decomposed: {error}")
+            unable.setdefault(str(error), []).append(f"{a} and {b}")
             continue
         found.append(Information(target.name, a, b, parts))
+    notes += [f"{target.name}: the information of {'; '.join(some)} cannot be decomposed: {why}"
+              for why, some in unable.items()]
     return found, notes
 
 

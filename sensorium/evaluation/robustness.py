@@ -170,17 +170,20 @@ def robustness_curves(
     found, notes = [], []
     for target in targets:
         labels = samples.labels[target.name]
+        few: dict[int, list[str]] = {}
         for place, name in enumerate(names):
             kept = np.flatnonzero(labels.mask[chosen] & samples.presence[chosen, place])
             if len(kept) < FEWEST:
-                notes.append(f"robustness of {target.name} to {name} is left out: {len(kept)} labelled rows have it "
-                             f"beside another modality, {FEWEST} are needed")
+                few.setdefault(len(kept), []).append(name)
                 continue
             voices = _Voices(model, target, read, samples.presence[chosen], kept)
             lost = Draws(seed, 0, chosen[kept]).uniform(f"missing/{name}")
             found.append(_curves(
                 voices, name, labels.values[chosen[kept]], severities, [lost < rate for rate in rates], rates,
                 Resampling(resampling.weights[:, kept], resampling.unit)))
+        notes += [f"robustness of {target.name} to {', '.join(some)} is left out: {count} labelled rows have "
+                  f"{'it' if len(some) == 1 else 'each'} beside another modality, {FEWEST} are needed"
+                  for count, some in few.items()]
     return found, notes
 
 

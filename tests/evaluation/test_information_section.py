@@ -86,6 +86,8 @@ def test_only_labelled_rows_with_both_are_read() -> None:
     none, notes = decompose_pairs(_scored(truth, presence=presence), YES_NO, raw, [("a", "b")])
     assert not none
     assert "cannot be decomposed: expected 20 rows or more" in notes[0]
+    none, notes = decompose_pairs(_scored(truth, presence=presence), YES_NO, raw, [("a", "b"), ("b", "a")])
+    assert not none and len(notes) == 1 and "of a and b; b and a cannot be decomposed" in notes[0]
 
 
 def test_what_would_take_minutes_is_left_out_and_said() -> None:
