@@ -145,7 +145,7 @@ def train(
                             learning_rate=learning_rate, refit=refit, seed=seed, workers=workers, memory_gb=memory_gb,
                             expect=expected(expect) or None, weighting=weighting, singles=singles, ogm_ge=ogm_ge,
                             noise={name: share_of(worst, f"--noise {name}={worst}", "audio=0.5") for name, worst in
-                                   pairs(noise, "--noise", "audio=0.5").items()} or None)
+                                   pairs([*listed(noise)], "--noise", "audio=0.5").items()} or None)
     chosen = chosen.changed("transfer", teacher=_path(teacher), init=_path(init), weight=distil,
                             freeze=frozen_of(freeze) or None,
                             against_scratch=against_scratch)

@@ -31,7 +31,10 @@ class Sources:
 
     @classmethod
     def of(cls, options: TransferOptions) -> Sources:
-        """Load them. Raises ModelFolderError."""
+        """Load them. Raises ModelFolderError; RecipeError where training from scratch is all there is to compare."""
+        if options.against_scratch and not options.used:
+            raise RecipeError("transfer.against_scratch: nothing is taken over from another run, so there is nothing "
+                              "to compare training from scratch with: name a teacher, an init, or what to freeze")
         teacher = None if options.teacher is None else load_run(options.teacher, "teacher")
         if options.init is None:
             return cls(teacher)

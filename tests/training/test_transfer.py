@@ -239,6 +239,11 @@ def test_a_student_learns_from_rows_without_a_label(teacher: Path, tmp_path: Pat
     assert np.corrcoef(found["size"][12:, 0], pairs.frame["size"].cast(pl.Float64).to_numpy()[12:])[0, 1] > 0.7
 
 
+def test_scratch_alone_is_nothing_to_compare() -> None:
+    with pytest.raises(RecipeError, match="nothing is taken over from another run"):
+        Sources.of(Recipe().changed("transfer", against_scratch=True).transfer)
+
+
 @pytest.mark.parametrize("column", ["absent", "blank"])
 def test_a_table_without_any_label_takes_them_from_the_teacher(teacher: Path, column: str) -> None:
     pairs = _pairs()
