@@ -34,7 +34,7 @@ def test_it_trains_evaluates_and_explains(
     example.main()
     said = capsys.readouterr().out
     assert "kind: accuracy from every subset, on 48 new rows" in said
-    assert all(re.search(rf"\n  {name} +0\.\d\d\d \(0\.\d+ to \d\.\d+\)", said)
+    assert all(re.search(rf"\n  {name} +[01]\.\d\d\d \([01]\.\d+ to [01]\.\d+\)", said)
                for name in ("image", "sound", r"image \+ sound"))
     assert re.search(r"\n  image contributes [+-]\d\.\d\d \([+-]", said)
     assert re.search(r"first row of test.csv is '(ant|bee|cat)'; answered: '(ant|bee|cat)', of which image [+-]", said)
