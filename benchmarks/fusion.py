@@ -5,9 +5,9 @@
 
 Every fit is written to the results as it ends; the same command goes on where it was cut off, and prints the tables.
 Beside the fusions stand `plain concat` (concat fusion of all modalities in every step, nothing hidden, no single
-modality scored: what one writes first), logistic regression on the means of the same vectors, and the best modality
-alone (of the transformer). The late-fusion transformer of the literature, one transformer over the tokens of separately
-encoded modalities, is `transformer`: the differences are to it.
+modality scored: what one writes first), logistic regression on the same vectors (pictures: on their mean token), and
+the best modality alone (of the transformer). The late-fusion transformer of the literature, one transformer over the
+tokens of separately encoded modalities, is `transformer`: the differences are to it.
 
 An interval covers the test rows and the seeds: both are resampled, the seeds as a whole with all their rows, and the
 same rows and seeds for both sides of a difference (in folds, where each row has one model, rows only). It does not
@@ -66,12 +66,12 @@ def fit(task: Task, method: str, seed: int) -> dict[str, Any]:
 
 
 def shallow(task: Task) -> dict[str, Any]:
-    """Logistic regression on each modality's mean vector (or its table columns), all side by side."""
+    """Logistic regression on what every modality says, side by side."""
     samples, splits = task.prepared.samples, task.prepared.splits
     [target] = samples.schema.targets
     rows = np.concatenate([splits.train, splits.validation])
     begun = time.process_time()
-    features, balance = means(task), task.recipe.training.balance
+    features, balance = features_of(task), task.recipe.training.balance
     truth = samples.labels[target.name].values
     predicted = logistic(features[rows], truth[rows], features[splits.test], len(target.classes), balance=balance)
     label = "+".join(samples.schema.names)
@@ -79,9 +79,8 @@ def shallow(task: Task) -> dict[str, Any]:
             "seconds": round(time.process_time() - begun, 1)}
 
 
-def means(task: Task) -> Array:
-    """(row, feature) of what is told or stored, the mean over a cell's vectors; a table's numbers as they are, with
-    what is missing said beside."""
+def features_of(task: Task) -> Array:
+    """(row, feature): all that is told of a cell, the mean of stored tokens, a table's numbers (0 where missing)."""
     samples = task.prepared.samples
     blocks = []
     for start in range(0, len(samples), 256):
@@ -91,7 +90,7 @@ def means(task: Task) -> Array:
             values = packed.inputs.values.double()
             if values.ndim == 3:
                 mask = packed.inputs.mask
-                values = values.mean(dim=1) if mask is None else (
+                values = values.flatten(1) if mask is None else (
                     values * mask[:, :, None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
             elif packed.inputs.mask is not None:
                 values = values.where(packed.inputs.mask, 0.0)
