@@ -1,4 +1,4 @@
-"""`sensorium demo`: the scene world, generated, learnt and explained, without any download."""
+"""`sensorium demo`: synthetic worlds without any download: scenes, learnt and explained; objects, to train on."""
 
 from __future__ import annotations
 
@@ -8,21 +8,84 @@ from typing import Annotated
 import typer
 
 from sensorium.cli.options import Json, print_json
+from sensorium.errors import RecipeError, unknown_name
+
+WORLDS = ("scenes", "generation")
+DEMO_EPOCHS = 14
+DEMO_ROWS = 3000
+OBJECT_ROWS = 4000
+OBJECT_TEST_ROWS = 400
 
 
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where to write the world and the model.")] = Path("runs/demo"),
-    rows: Annotated[int, typer.Option(help="Training rows to generate.")] = 3000,
+    world: Annotated[str, typer.Argument(
+        help="scenes: written, trained on, evaluated and reported; generation (pictures with captions): "
+             "written, to train on.")] = "scenes",
+    folder: Annotated[Path | None, typer.Option(
+        "--folder", "--out", help="Where to write the world and, of scenes, the model; runs/demo or "
+                                  "runs/generation.")] = None,
+    rows: Annotated[int | None, typer.Option(help=f"Training rows: {DEMO_ROWS:,}, of objects {OBJECT_ROWS:,}.")] = None,
     seed: Annotated[int, typer.Option(help="Of the world and of the training.")] = 0,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the rows.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the rows (scenes).")] = None,
+    test_rows: Annotated[int | None, typer.Option(help="Rows of each test table (generation).")] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels a side: 32, 64 or 128 (generation).")] = None,
+    objects: Annotated[int | None, typer.Option(
+        help="Objects in a picture at most, 1…3 (generation).")] = None,
     json: Json = False,
 ) -> None:
-    """Generate a synthetic world of pictures, sounds, captions and tables; train, evaluate and report on it.
+    """Write a synthetic world: scenes to train on and report at once, or objects to generate and to ask about.
 
-    The world's ceiling is known exactly for every subset of modalities, so one sees how much a model misses.
+    The ceiling of the scenes is known exactly for every subset of modalities, so one sees how much a model misses.
+    Of the objects, twenty combinations of colour, shape and place are held out.
 
-    Example: [bold]sensorium demo[/bold]
+    Example: [bold]sensorium demo[/bold] · [bold]sensorium demo generation --out world --size 64[/bold]
     """
+    if world not in WORLDS:
+        raise unknown_name("world", world, list(WORLDS))
+    if world == "scenes":
+        foreign = {"--test-rows": test_rows, "--size": size, "--objects": objects}
+    else:
+        foreign = {"--epochs": epochs}
+    for option, value in foreign.items():
+        if value is not None:
+            raise RecipeError(f"sensorium demo {world} has no {option}: leave it out")
+    if world == "scenes":
+        _scenes(folder or Path("runs/demo"), DEMO_ROWS if rows is None else rows, seed, epochs, json=json)
+        return
+    _objects(world, folder or Path("runs") / world, rows=OBJECT_ROWS if rows is None else rows,
+             test_rows=OBJECT_TEST_ROWS if test_rows is None else test_rows, size=32 if size is None else size,
+             objects=objects, seed=seed, json=json)
+
+
+def _objects(
+    about: str, folder: Path, *, rows: int, test_rows: int, size: int, objects: int | None, seed: int, json: bool,
+) -> None:
+    """Write a world of objects and say how to train on it."""
+    from sensorium.demo import write_generation
+    from sensorium.training.console import Terminal
+
+    world = write_generation(folder, rows=rows, test_rows=test_rows, size=size, seed=seed,
+                             most=1 if objects is None else objects)
+    console = Terminal()
+    for line in [
+        f"a synthetic world of coloured shapes ({', '.join(world.columns)}; {world.size} px): {world.folder}",
+        f"  {world.table('train').name}: {world.rows:,} rows",
+        f"  {world.table('test_seen').name}: {world.test_rows:,} new rows of the same combinations",
+        f"  {world.table('test').name}: {world.test_rows:,} rows of the combinations that training never shows",
+        "  *_truth.csv: what is true of each row, for judging; not an input",
+        f"next: sensorium train {folder / 'train.csv'} {NEXT[about]}",
+    ]:
+        console.say(line)
+    if json:
+        print_json(world.to_json())
+
+
+NEXT = {"generation": "--recipe recipes/generation.yaml"}
+"""How each world of objects is trained on."""
+
+
+def _scenes(folder: Path, rows: int, seed: int, epochs: int | None, *, json: bool) -> None:
+    """Generate the scene world; train, evaluate and report on it."""
     import shutil
     import time
 
@@ -66,9 +129,6 @@ def demo(
     if json:
         print_json({"world": world.to_json(), "model": str(saved), "report": str(saved / "report.html"),
                     "gap_closed": closed, "evaluation": evaluation.to_json()})
-
-
-DEMO_EPOCHS = 14
 
 
 def world_names(modalities: tuple[str, ...], world: object) -> list[str]:

@@ -173,7 +173,7 @@ def _write_files(folder: Path, scenes: Scenes, split: Split, modality: str) -> l
     return paths
 
 
-def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
+def png(pixels: npt.NDArray[np.uint8]) -> bytes:
     """A PNG file of (height, width_px, 3) pixels."""
     from PIL import Image
 
@@ -182,7 +182,7 @@ def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _wav(waveform: npt.NDArray[np.float32]) -> bytes:
+def wav(waveform: npt.NDArray[np.float32]) -> bytes:
     """A mono 16-bit WAV file of a waveform (sample,) in −1…1."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
@@ -194,8 +194,8 @@ def _wav(waveform: npt.NDArray[np.float32]) -> bytes:
 
 
 _FILES: dict[str, tuple[str, Callable[[Scenes], Iterable[Any]], Callable[[Any], bytes]]] = {
-    "image": (".png", render.pictures, _png),
-    "sound": (".wav", render.sounds, _wav),
+    "image": (".png", render.pictures, png),
+    "sound": (".wav", render.sounds, wav),
     "video": (".mp4", film.films, film.mp4),
     "motion": (".csv", sensors.motions, sensors.motion_csv),
     "returns": (".npy", sensors.returns, sensors.npy),
