@@ -9,37 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sensorium.generation.film import FilmNorm, doubled
+from sensorium.generation.film import FilmBlock, FilmNorm
 from sensorium.generation.painter import Painter, halvings
 
 STYLE_WIDTH = 128
 MOST_WIDENING = 4
-
-
-class UpBlock(nn.Module):
-    """Maps of twice the side: shortcut(x↑) + conv(film(conv(film(x)↑))), every film reading the style.
-
-    Args:
-        num_in: channels that come in.
-        num_out: channels that go out.
-        style_width: numbers of a style.
-    """
-
-    def __init__(self, num_in: int, num_out: int, style_width: int) -> None:
-        super().__init__()
-        self.film_in = FilmNorm(num_in, style_width)
-        self.conv_in = nn.Conv2d(num_in, num_out, 3, padding=1, bias=False)
-        self.film_out = FilmNorm(num_out, style_width)
-        self.conv_out = nn.Conv2d(num_out, num_out, 3, padding=1)
-        self.shortcut = nn.Conv2d(num_in, num_out, 1, bias=False) if num_in != num_out else nn.Identity()
-
-    def forward(
-        self, maps: Float[Tensor, "batch channel height width_px"], style: Float[Tensor, "batch width"],
-    ) -> Float[Tensor, "batch channel_out height_out width_out"]:
-        hidden = self.conv_in(doubled(F.leaky_relu(self.film_in(maps, style), 0.2)))
-        hidden = self.conv_out(F.leaky_relu(self.film_out(hidden, style), 0.2))
-        summed: Tensor = doubled(self.shortcut(maps)) + hidden
-        return summed
 
 
 class PictureGenerator(Painter):
@@ -74,7 +48,8 @@ class PictureGenerator(Painter):
         self.condition_norm = nn.LayerNorm(condition_width)
         self.to_style = nn.Linear(condition_width + noise_width, STYLE_WIDTH)
         self.to_maps = nn.Linear(STYLE_WIDTH, widths[0] * self.first_side**2)
-        self.blocks = nn.ModuleList(UpBlock(num_in, num_out, STYLE_WIDTH) for num_in, num_out in pairwise(widths))
+        self.blocks = nn.ModuleList(FilmBlock(num_in, num_out, STYLE_WIDTH, doubles=True)
+                                    for num_in, num_out in pairwise(widths))
         self.last_film = FilmNorm(base, STYLE_WIDTH)
         self.to_picture = nn.Conv2d(base, channels, 3, padding=1)
 
@@ -83,12 +58,12 @@ class PictureGenerator(Painter):
     ) -> Float[Tensor, "batch channel height width_px"]:
         """Pictures in −1…1."""
         known = torch.cat([self.condition_norm(condition), noise], dim=1)
-        style = F.leaky_relu(self.to_style(known), 0.2)
+        style = F.silu(self.to_style(known))
         maps = self.to_maps(style).unflatten(1, (-1, self.first_side, self.first_side))
         maps = maps.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             maps = block(maps, style)
-        return torch.tanh(self.to_picture(F.leaky_relu(self.last_film(maps, style), 0.2)))
+        return torch.tanh(self.to_picture(F.silu(self.last_film(maps, style))))
 
     def paint(
         self, condition: Float[Tensor, "batch width"], noise: Float[Tensor, "batch noise"], *, guidance: float = 1.0,
