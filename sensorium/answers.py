@@ -83,7 +83,7 @@ def predictions(target: Target, outputs: Floats, *, temperature: float, balance:
 def make_answers(
     outputs: Outputs, schema: Schema, presence: npt.NDArray[np.bool_], *, temperatures: Mapping[str, float],
     balance: bool, explain: bool = False, unreadable: Mapping[int, tuple[str, ...]] | None = None,
-    conformal: Mapping[str, Conformal] | None = None,
+    conformal: Mapping[str, Conformal] | None = None, asks: Names = frozenset(),
 ) -> list[dict[str, Answer]]:
     """Answers for every row.
 
@@ -96,14 +96,16 @@ def make_answers(
         explain: whether to add contributions.
         unreadable: row → its cells that could not be read, in words.
         conformal: target → what its confidence sets were calibrated to.
+        asks: modalities of which one must be there; nothing is answered in other rows.
     """
+    presence = presence & (presence[:, [name in asks for name in schema.names]].any(axis=1, keepdims=True) | (not asks))
     everything = frozenset(schema.names)
     raw = outputs([everything])
     answers: list[dict[str, Answer]] = [{} for _ in range(len(presence))]
     used = [tuple(name for name, there in zip(schema.names, row, strict=True) if there) for row in presence.tolist()]
     predicted = {target.name: predictions(target, raw[target.name][everything], balance=balance,
                                           temperature=temperatures[target.name]) for target in schema.targets}
-    shares = _contributions(outputs, schema, predicted, temperatures, balance) if explain else {}
+    shares = _contributions(outputs, schema, predicted, temperatures, balance, presence, asks) if explain else {}
     for target in schema.targets:
         for row, values in enumerate(predicted[target.name]):
             broken = (unreadable or {}).get(row, ())
@@ -153,33 +155,45 @@ def with_unlike(answers: list[dict[str, Answer]], strangeness: Floats) -> list[d
 
 def _contributions(
     outputs: Outputs, schema: Schema, predicted: Mapping[str, Floats], temperatures: Mapping[str, float], balance: bool,
+    presence: npt.NDArray[np.bool_], asks: Names,
 ) -> dict[str, dict[str, Floats]]:
-    """target → modality → (row,) Shapley values; those of absent modalities are 0."""
+    """target → modality → (row,) Shapley values; those of absent modalities are 0.
+
+    Where a question is asked, nothing is answered without it: first those that ask share what the question alone tells,
+    then the others share what they add to it.
+    """
     scored: dict[str, dict[Names, Floats]] = {target.name: {} for target in schema.targets}
+    columns = {name: place for place, name in enumerate(schema.names)}
 
     def score(subsets: Sequence[Names]) -> None:
         raw = outputs([subset for subset in subsets if subset])
         for target in schema.targets:
             answered = predicted[target.name].argmax(axis=1)
+            nothing = np.full(predicted[target.name].shape, np.nan)
             for subset in subsets:
-                shape = predicted[target.name].shape
-                values = predictions(target, raw[target.name][subset] if subset else np.full(shape, np.nan),
-                                     temperature=temperatures[target.name], balance=balance)
+                shown = presence[:, [columns[name] for name in subset]].any(axis=1)
+                told = np.where(shown[:, None], raw[target.name][subset], nothing) if subset else nothing
+                values = predictions(target, told, temperature=temperatures[target.name], balance=balance)
                 chosen = values[np.arange(len(values)), answered]
                 bits = target.task == "classify"
                 scored[target.name][subset] = np.log2(np.maximum(chosen, 1e-15)) if bits else chosen
 
-    if len(schema.names) <= MAX_EXACT:
-        score([frozenset(s) for size in range(len(schema.names) + 1) for s in combinations(schema.names, size)])
-        return {target.name: shapley(scored[target.name], schema.names) for target in schema.targets}
-
-    def value_of(name: str) -> Callable[[Names], Floats]:
+    def shared(name: str, players: tuple[str, ...], base: Names) -> dict[str, Floats]:
         def value(subset: Names) -> Floats:
-            if subset not in scored[name]:
-                score([subset])
-            return scored[name][subset]
+            if subset | base not in scored[name]:
+                score([subset | base])
+            return scored[name][subset | base]
 
-        return value
+        if len(players) > MAX_EXACT:
+            return shapley_by_permutations(value, players).values
+        return shapley({subset: value(subset) for subset in every(players)}, players)
 
-    return {target.name: shapley_by_permutations(value_of(target.name), schema.names).values
-            for target in schema.targets}
+    def every(players: tuple[str, ...]) -> list[Names]:
+        return [frozenset(s) for size in range(len(players) + 1) for s in combinations(players, size)]
+
+    games = [(players, base) for players, base in (
+        (tuple(name for name in schema.names if name in asks), frozenset()),
+        (tuple(name for name in schema.names if name not in asks), asks)) if players]
+    score(list({subset | base for players, base in games if len(players) <= MAX_EXACT for subset in every(players)}))
+    return {target.name: {name: share for players, base in games
+                          for name, share in shared(target.name, players, base).items()} for target in schema.targets}

@@ -91,6 +91,8 @@ def _write(model: Model, part: Path, report: str | None) -> None:
     for number, modality in enumerate(model.schema.modalities):
         if isinstance(modality.kind, TextKind) and modality.kind.tokenizer is not None:
             (part / _tokenizer_file(number)).write_text(modality.kind.tokenizer, encoding="utf-8")
+    for name, words in model.schema.words.items():
+        (part / _words_file(model.schema.names.index(name))).write_text(words, encoding="utf-8")
     for number, encoder in enumerate(model.encoders):
         if isinstance(encoder, StagedEncoder):
             encoder.save_config(part / encoder_folder(number))
@@ -111,6 +113,10 @@ def _write(model: Model, part: Path, report: str | None) -> None:
 
 def _tokenizer_file(number: int) -> str:
     return f"tokenizer_{number}.json"
+
+
+def _words_file(number: int) -> str:
+    return f"words_{number}.json"
 
 
 def load_model(
@@ -183,4 +189,6 @@ def _with_tokenizers(schema: Schema, path: Path) -> Schema:
             text = (path / _tokenizer_file(number)).read_text(encoding="utf-8")
             modality = modality.model_copy(update={"kind": modality.kind.model_copy(update={"tokenizer": text})})
         modalities.append(modality)
-    return schema.model_copy(update={"modalities": tuple(modalities)})
+    words = {name: (path / _words_file(number)).read_text(encoding="utf-8") for number, name in enumerate(schema.names)
+             if (path / _words_file(number)).is_file()}
+    return schema.model_copy(update={"modalities": tuple(modalities), "words": words})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from sensorium.objectives import (
     View,
 )
 from sensorium.recipe import Recipe
+
+if TYPE_CHECKING:
+    from sensorium.made import Sampling
 
 K = TypeVar("K", bound=Hashable)
 INFERENCE_BATCH = 256
@@ -110,7 +113,7 @@ class Model(Network):
             for subset in subsets:
                 presence = self.subset_of(view.presence, subset, complete)
                 for predictor in self.objectives():
-                    fused, kept = view.restricted(predictor.hidden, predictor.needs).fuse(presence)
+                    fused, kept = view.restricted(predictor).fuse(presence)
                     if fused is not None:
                         yield (predictor.name, subset), predictor.outputs(fused), kept
 
@@ -146,7 +149,8 @@ class Model(Network):
         with torch.inference_mode():
             for start in range(0, len(rows), batch_size):
                 prefetch(samples, rows[start + batch_size : start + 2 * batch_size])
-                encoded = self.encode(make_batch(samples, rows[start : start + batch_size]).to(self.device))
+                batch = make_batch(samples, rows[start : start + batch_size], unread=self.unread)
+                encoded = self.encode(batch.to(self.device))
                 some = None if shown is None else torch.from_numpy(shown[start : start + batch_size]).to(self.device)
                 for key, values, kept in read(self.view(encoded, some)):
                     results[key][start + kept.cpu().numpy()] = values.double().cpu().numpy()
@@ -175,12 +179,12 @@ class Model(Network):
         if not self.schema.targets:
             raise DataError("this model predicts nothing: it was trained without a target, to embed (Model.embed)")
         if isinstance(rows, Mapping):
-            self._refuse_strangers(rows)
+            self.refuse_strangers(rows)
         samples = as_samples(rows, self.schema, root=root)
         answers = self.answers(samples, modalities=modalities, explain=explain)
         return answers[0] if isinstance(rows, Mapping) else answers
 
-    def _refuse_strangers(self, row: Mapping[str, Any]) -> None:
+    def refuse_strangers(self, row: Mapping[str, Any]) -> None:
         """Raise for a row of which not one name is a column that the model reads."""
         columns = [column for modality in self.schema.modalities for column in modality.columns]
         if row and not any(name in columns for name in row):
@@ -211,7 +215,7 @@ class Model(Network):
         unreadable = {place: tuple(broken[row]) for place, row in enumerate(chosen.tolist()) if row in broken}
         answers = make_answers(outputs, self.schema, present, temperatures=self.temperatures,
                                balance=self.recipe.training.balance, explain=explain, unreadable=unreadable,
-                               conformal=self.conformal)
+                               conformal=self.conformal, asks=self.asking)
         return answers if self.familiar is None or not vectors else with_unlike(
             answers, self.familiar.strangeness(vectors[usable], present))
 
@@ -301,7 +305,7 @@ class Model(Network):
         Example: model.embed({"note": "a red circle"}) @ model.embed("photos.csv", modalities=["photo"]).T
         """
         if isinstance(rows, Mapping):
-            self._refuse_strangers(rows)
+            self.refuse_strangers(rows)
         modalities = [modalities] if isinstance(modalities, str) else modalities
         self.columns_of(modalities)
         if modalities is not None and not modalities:
@@ -310,6 +314,39 @@ class Model(Network):
         samples = as_samples(rows, self.schema, root=root)
         subset = frozenset(self.schema.names if modalities is None else modalities)
         return self.embeddings(samples, np.arange(len(samples)), [subset], complete=False)[subset]
+
+    def generate(
+        self, to: str | None = None, given: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Data | str | Path = "",
+        *, n: int = 1, seed: int = 0, guidance: float | None = None, sampling: Sampling | None = None, beams: int = 4,
+        modalities: Collection[str] | None = None, root: str | Path = ".",
+    ) -> list[Any]:
+        """Make pictures or texts from whatever is there.
+
+        Args:
+            to: the modality that is made, of those it was trained to make; None: the only one.
+            given: as for `predict`; what stands in the column that is made is not read.
+            n: how many of each row.
+            seed: of noise and draws: the same seed makes the same pictures.
+            guidance: pictures: how closely they follow what they are made from; None: the method's own (2 for flow, 1
+                for gan).
+            sampling: texts: draw them so (`sensorium.Sampling`); None: the n most probable ones, the best first.
+            beams: texts: how many the search for the most probable ones keeps.
+            modalities: read only these.
+            root: the folder that paths in dictionaries start from.
+
+        Returns:
+            For one dictionary n pictures (PIL) or texts; else such a list for every row.
+
+        Raises:
+            RecipeError: it does not make this.
+            DataError: a row has nothing to make it from, a text is too long to be read whole, or n is not 1 to 1,000.
+
+        Example: model.generate("photo", {"note": "a red circle"}, n=4)[0].save("circle.png")
+        """
+        from sensorium.made import generate
+
+        return generate(self, to, given, n=n, seed=seed, guidance=guidance, sampling=sampling, beams=beams,
+                        modalities=modalities, root=root)
 
     def save(self, folder: str | Path, *, report: str | None = None, overwrite: bool = False) -> Path:
         """Write the model folder; it appears whole or not at all."""

@@ -14,10 +14,12 @@ from sensorium.data.kinds import TIMED
 from sensorium.data.schema import Schema
 from sensorium.encoders.base import Encoder, Tokens
 from sensorium.encoders.choice import make_encoder
+from sensorium.encoders.unread import Unread
 from sensorium.errors import RecipeError, unknown_name
 from sensorium.fusion import FUSIONS
 from sensorium.fusion.base import Fused, Fusion
 from sensorium.fusion.imputation import Imputer, fuse_imputed
+from sensorium.generation.words import Words
 from sensorium.keyed import Draws
 from sensorium.objectives import (
     ALIGNERS,
@@ -32,6 +34,9 @@ from sensorium.objectives import (
     Regress,
     View,
 )
+from sensorium.objectives.generative import Generative
+from sensorium.objectives.making import asked_by, made_modalities, make_generative, read_modalities
+from sensorium.objectives.paint import Paint
 from sensorium.objectives.weighting import UncertaintyWeighting
 from sensorium.placing import encoded_cells, placed
 from sensorium.recipe import Recipe
@@ -51,6 +56,8 @@ class Network(nn.Module):
             where they came from.
 
     Attributes:
+        read: the modalities that any objective may read; of the others nothing is encoded, and they count as absent.
+        asking: the modalities that ask, of which one must be there for an answer; none without objective answer.
         imputer: what imputes absent modalities in use, where held-out rows said that it helps.
     """
 
@@ -65,6 +72,9 @@ class Network(nn.Module):
         for name in options.encoders:
             if name not in schema.names:
                 raise RecipeError(f"model.encoders: {unknown_name('modality', name, list(schema.names))}")
+        wanted = recipe.objectives
+        self.aims = tuple(dict.fromkeys(made_modalities(schema, wanted).values()))
+        self.read = read_modalities(schema, wanted, others=bool(schema.targets or wanted.aligners or objectives))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(Draws(training.seed, 0, np.zeros(1, dtype=np.int64)).integers("init", high=2**31)[0]))
             self.encoders = nn.ModuleList(self._encoder(modality.name, saved) for modality in schema.modalities)
@@ -81,18 +91,26 @@ class Network(nn.Module):
             self.predictors = nn.ModuleList(predictors)
             self.aligners = nn.ModuleList(
                 ALIGNERS[name](schema, options.width, getattr(recipe.objectives, name), batch_size=training.batch_size)
-                for name in recipe.objectives.names)
+                for name in recipe.objectives.aligners)
+            words = {name: Words.from_json(text) for name, text in schema.words.items()}
+            self.makers = nn.ModuleList(make_generative(schema, wanted, options.width, words))
+        self.asking = frozenset(asked_by(schema, wanted))
+        for predictor in predictors:
+            predictor.asks = self.asking
         self.extras = nn.ModuleList(objectives)
         self.weighting: UncertaintyWeighting | None = None
         if training.weighting == "uncertainty":
             self.weighting = UncertaintyWeighting(
-                [one.name for one in [*self.objectives(), *self.aligning(), *self.other_objectives()]])
+                [one.name for one in [*self.objectives(), *self.aligning(), *self.other_objectives(),
+                                      *(one for one in self.generative() if not one.adversarial)]])
         self.imputer: Imputer | None = None
         self.fusion_given = fusion is not None
 
     def _encoder(self, name: str, saved: Path | None) -> Encoder:
         kind = self.schema.modality(name).kind
         options = self.recipe.model.encoders.get(name)
+        if name not in self.read:
+            return Unread()
         folder = None if saved is None else saved / encoder_folder(self.schema.names.index(name))
         try:
             return make_encoder(kind, self.recipe.model.width, options, saved=folder)
@@ -126,27 +144,32 @@ class Network(nn.Module):
         for presence in drawn:
             view = self.view(encoded, presence, impute=False)
             for objective in [*self.objectives(), *self.other_objectives()]:
-                loss = objective(view.restricted(objective.hidden, objective.needs), batch)
+                loss = objective(view.restricted(objective), batch)
                 total = total + self._weighed(objective, loss.total) / len(drawn)
                 parts |= {name: parts.get(name, 0.0) + part / len(drawn) for name, part in loss.parts.items()}
                 if isinstance(objective, Predictor):
                     alone = alone + _told_alone(loss, view.presence)
         view = self.view(encoded, impute=False)
         for aligner in self.aligning():
-            loss = aligner(view.restricted(aligner.hidden, aligner.needs), batch)
+            loss = aligner(view.restricted(aligner), batch)
             total = total + self._weighed(aligner, loss.total)
+            parts |= loss.parts
+        view = self.view(encoded, drawn[0], impute=False)
+        for maker in self.generative():
+            loss = maker(view.restricted(maker), batch)
+            total = total + self._weighed(maker, loss.total)
             parts |= loss.parts
         if watched is not None:
             with torch.no_grad():
                 view = self.view(encoded, watched, impute=False)
                 for predictor in self.objectives():
-                    loss = predictor(view.restricted(predictor.hidden, predictor.needs), batch)
+                    loss = predictor(view.restricted(predictor), batch)
                     alone = alone + _told_alone(loss, view.presence)
         return Loss(total, parts, alone=alone)
 
     def _weighed(self, objective: Objective, loss: Tensor) -> Tensor:
         """λ_k L_k."""
-        if self.weighting is None or objective.training_only:
+        if self.weighting is None or objective.training_only or objective.name not in self.weighting.names:
             return objective.weight * loss
         learned: Tensor = self.weighting(objective.name, loss)
         return objective.weight * learned
@@ -158,6 +181,34 @@ class Network(nn.Module):
     def aligning(self) -> list[Aligner]:
         """The recipe's objectives that put modalities into one space."""
         return [module for module in self.aligners if isinstance(module, Aligner)]
+
+    def generative(self) -> list[Generative]:
+        """The recipe's objectives that make a modality from the others."""
+        return [module for module in self.makers if isinstance(module, Generative)]
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether an objective is trained against an opponent."""
+        return any(one.adversarial for one in self.generative())
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """The modalities that are only made."""
+        return frozenset(self.schema.names) - self.read
+
+    def begin(self) -> None:
+        """Before training: what only training needs (moving averages, opponents)."""
+        if (painting := self.painting()) is not None:
+            painting.begin()
+
+    def finish(self) -> None:
+        """After training: what only training needs is gone; a second time it changes nothing."""
+        if (painting := self.painting()) is not None:
+            painting.finish()
+
+    def painting(self) -> Paint | None:
+        """The objective that makes pictures, where the recipe has it."""
+        return next((one for one in self.generative() if isinstance(one, Paint)), None)
 
     @property
     def contrast(self) -> Contrast | None:
@@ -176,15 +227,22 @@ class Network(nn.Module):
     @property
     def learns_unlabelled(self) -> bool:
         """Whether rows without any target are of use in training."""
-        return any(objective.learns_unlabelled for objective in [*self.aligning(), *self.other_objectives()])
+        return any(objective.learns_unlabelled
+                   for objective in [*self.aligning(), *self.generative(), *self.other_objectives()])
 
     def encode(self, batch: Batch) -> Encoded:
-        """Run each encoder on the distinct cells of its present rows, and place the tokens in the batch's rows."""
+        """Run each encoder on the distinct cells of its present rows, and place the tokens in the batch's rows.
+
+        Modalities that nothing reads are absent afterwards.
+        """
         tokens = {}
         for name, encoder in zip(self.schema.names, self.encoders, strict=True):
             packed = batch.inputs.get(name)
-            tokens[name] = (self._nothing(encoder, len(batch), batch.presence.device) if packed is None
+            tokens[name] = (self._nothing(encoder, len(batch), batch.presence.device)
+                            if packed is None or name not in self.read
                             else placed(encoded_cells(encoder, packed), packed, len(batch)))
+        if len(self.read) < len(self.schema.names):
+            return Encoded(tokens, batch.presence & self.columns_of(self.read).to(batch.presence.device))
         return Encoded(tokens, batch.presence)
 
     def encode_instead(self, encoded: Encoded, name: str, packed: Packed) -> Encoded:
@@ -194,9 +252,11 @@ class Network(nn.Module):
         return Encoded({**encoded.tokens, name: tokens}, encoded.presence)
 
     def learning_rates(self) -> dict[str, float]:
-        """Parameter-name prefix → factor of the learning rate, of all encoders."""
-        return {f"encoders.{place}.{prefix}": factor for place, encoder in enumerate(self.encoders)
-                if isinstance(encoder, Encoder) for prefix, factor in encoder.learning_rates().items()}
+        """Parameter-name prefix → factor of the learning rate, of all encoders and painters."""
+        rates = {f"encoders.{place}.{prefix}": factor for place, encoder in enumerate(self.encoders)
+                 if isinstance(encoder, Encoder) for prefix, factor in encoder.learning_rates().items()}
+        return rates | {f"makers.{place}.painter": maker.rate for place, maker in enumerate(self.makers)
+                        if isinstance(maker, Paint)}
 
     def _nothing(self, encoder: nn.Module, num_rows: int, device: torch.device) -> Tokens:
         """Masked tokens for a modality that no row has: the encoder is not called, its gradients are zeros."""

@@ -160,21 +160,102 @@ class CorrelateOptions(Section):
     ridge: float = Field(default=1e-3, ge=0)
 
 
+class CaptionOptions(Section):
+    """The objective that learns to write a text column from the other modalities.
+
+    Args:
+        weight: its factor in the joint loss.
+        to: the text modality that is written, and never read for it; None: the only one.
+        layers: of the decoder.
+        vocabulary: the most tokens its tokenizer may learn.
+        max_tokens: of a text, longer ones are cut; None: the 99th percentile of the training texts, at most 256.
+        label_smoothing: share of the probability that is spread over all words in training, in 0…1.
+    """
+
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    to: str | None = None
+    layers: int = Field(default=2, ge=1)
+    vocabulary: int = Field(default=4000, ge=300)
+    max_tokens: int | None = Field(default=None, ge=1, le=1024)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+
+
+class PaintOptions(Section):
+    """The objective that learns to make pictures of a column from the other modalities.
+
+    Args:
+        weight: its factor in the joint loss.
+        to: the image modality that is made, and never read for it; None: the only one.
+        method: flow (flow matching) or gan (a generator against a matching-aware discriminator).
+        size: pixels of a side; None: the largest of 32, 64 and 128 that is at most the column's shorter side.
+        channels: of the widest layer of a network, relative to its default.
+        learning_rate: of generator and discriminator, relative to that of the rest of the model.
+    """
+
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    to: str | None = None
+    method: Literal["flow", "gan"] = "flow"
+    size: Literal[32, 64, 128] | None = None
+    channels: float = Field(default=1.0, gt=0, le=8)
+    learning_rate: float = Field(default=1.0, gt=0)
+
+
+class AnswerOptions(Section):
+    """The objective that answers a question about the other modalities.
+
+    Args:
+        question: the modalities that ask, text or sound; one of them must be there in a row that is answered.
+        to: a text modality to write the answers of, word by word; None: the answers are the classes of the targets.
+        weight: of answers that are written, in the joint loss.
+        layers, vocabulary, max_tokens, label_smoothing: of answers that are written, as for captions.
+    """
+
+    question: tuple[str, ...] = ()
+    to: str | None = None
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    layers: int = Field(default=2, ge=1)
+    vocabulary: int = Field(default=4000, ge=300)
+    max_tokens: int | None = Field(default=None, ge=1, le=1024)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+
+    @field_validator("question", mode="before")
+    @classmethod
+    def _one_alone(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
+
 class ObjectiveOptions(Section):
     """Objectives besides those that predict the targets; in YAML a list of names will do. They need no labels.
 
     Args:
         contrast: contrastive alignment; None: without.
         correlate: alignment by correlation; None: without.
+        caption: writing a text column from the other modalities; None: without.
+        paint: making pictures from the other modalities; None: without.
+        answer: answering questions; None: without.
     """
 
     contrast: ContrastOptions | None = None
     correlate: CorrelateOptions | None = None
+    caption: CaptionOptions | None = None
+    paint: PaintOptions | None = None
+    answer: AnswerOptions | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Those that are asked for."""
         return tuple(name for name in OBJECTIVE_NAMES if getattr(self, name) is not None)
+
+    @property
+    def aligners(self) -> tuple[str, ...]:
+        """Those that align modalities."""
+        return tuple(name for name in ("contrast", "correlate") if getattr(self, name) is not None)
+
+    @property
+    def makers(self) -> tuple[str, ...]:
+        """Those that make a modality from the others."""
+        written = () if self.answer is None or self.answer.to is None else ("answer",)
+        return tuple(name for name in ("caption", "paint") if getattr(self, name) is not None) + written
 
 
 OBJECTIVE_NAMES = tuple(ObjectiveOptions.model_fields)
@@ -203,7 +284,8 @@ class TrainingOptions(Section):
             log-variances beside).
         ogm_ge: strength α of gradient modulation, which slows a modality that learns faster than the others; 0 = off.
         patience: epochs without a better validation loss before training stops; 0 = never.
-        refit: train once more on training and validation rows for the chosen number of steps; auto: up to 20,000 rows.
+        refit: train once more on training and validation rows for the chosen number of steps; auto: up to 20,000 rows,
+            and not where something is generated, which takes long.
         alpha: the share of rows whose confidence set, or interval, may miss the truth.
         seed: of every draw.
         workers: processes that decode media; None: one per core, at most 8.

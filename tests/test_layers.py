@@ -7,10 +7,11 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "sensorium"
 LAYERS = (
-    "axes", "errors", "keyed", "recipe", "data", "demo", "encoders", "alignment", "fusion", "metrics", "objectives",
-    "answers", "placing", "network", "model", "card", "folder", "features", "training", "aligning", "evaluation", "cli",
+    "axes", "errors", "keyed", "recipe", "data", "demo", "encoders", "alignment", "fusion", "generation", "metrics",
+    "objectives", "answers", "placing", "network", "model", "made", "card", "folder", "features", "training",
+    "aligning", "evaluation", "cli",
 )
-LAZY = {("model", "folder")}  # Model.save and Model.load, imported where they are used
+LAZY = {("model", "folder"), ("model", "made")}  # methods of Model, imported where they are used
 
 
 def _layer(module: str) -> str | None:

@@ -61,7 +61,7 @@ def test_poisoning_the_absent_changes_no_bit(samples: Samples, fusion: str) -> N
         encoded = model.encode(batch)
         encoded = _poisoned(encoded) if poison else encoded
         view = model.view(encoded)
-        losses = [objective(view.restricted(objective.hidden, objective.needs), batch).total
+        losses = [objective(view.restricted(objective), batch).total
                   for objective in model.objectives()]
         torch.stack(losses).sum().backward()
         fused, rows = model.fuse(encoded)
@@ -95,7 +95,8 @@ def test_an_objective_never_sees_its_hidden_modality(samples: Samples) -> None:
     tokens = {n: replace(t, values=torch.full_like(t.values, torch.nan)) if n == "note" else t
               for n, t in encoded.tokens.items()}
     objective = model.objectives()[0]
-    losses = [objective(model.view(e).restricted(frozenset({"note"}), frozenset()), batch).total
+    objective.hidden = frozenset({"note"})
+    losses = [objective(model.view(e).restricted(objective), batch).total
               for e in (encoded, Encoded(tokens, encoded.presence))]
     assert torch.isfinite(losses[0])
     assert torch.equal(*losses)
@@ -106,7 +107,9 @@ def test_a_needed_modality_is_required_and_kept(samples: Samples) -> None:
     encoded = model.encode(make_batch(samples, np.arange(24)))
     note = samples.schema.names.index("note")
     nothing_but_images = encoded.presence & torch.tensor([name == "image" for name in samples.schema.names])
-    view = model.view(encoded, nothing_but_images).restricted(frozenset(), frozenset({"note"}))
+    objective = model.objectives()[0]
+    objective.needs = frozenset({"note"})
+    view = model.view(encoded, nothing_but_images).restricted(objective)
     allowed = view.allowed(view.presence)
     assert torch.equal(allowed.any(dim=1), encoded.presence[:, note])
     assert torch.equal(allowed[:, note], encoded.presence[:, note])

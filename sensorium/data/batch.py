@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,19 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Aim:
+    """What is to be made of one modality: the first cell of each row that has any, as its kind decodes it.
+
+    Args:
+        arrays: a picture as uint8 (height, width_px, channel), a text as a string.
+        rows: (present,) int64 their positions in the batch, increasing.
+    """
+
+    arrays: tuple[Any, ...]
+    rows: Tensor
+
+
+@dataclass(frozen=True)
 class Batch:
     """Some rows of a table.
 
@@ -74,6 +88,7 @@ class Batch:
         targets: by target.
         identities: (batch, modality) int64 of each row's first cell in the table, −1: no cell; None: not known.
         step: of training.
+        aims: by modality, of those that an objective makes.
     """
 
     rows: Tensor
@@ -82,6 +97,7 @@ class Batch:
     targets: Mapping[str, TargetValues]
     identities: Tensor | None = None
     step: Step | None = None
+    aims: Mapping[str, Aim] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.presence.shape[0])
@@ -92,7 +108,8 @@ class Batch:
             self.rows.to(device), self.presence.to(device),
             {name: packed.to(device) for name, packed in self.inputs.items()},
             {name: TargetValues(t.values.to(device), t.mask.to(device)) for name, t in self.targets.items()},
-            None if self.identities is None else self.identities.to(device), self.step)
+            None if self.identities is None else self.identities.to(device), self.step,
+            {name: Aim(aim.arrays, aim.rows.to(device)) for name, aim in self.aims.items()})
 
 
 @dataclass(frozen=True)
@@ -112,6 +129,7 @@ class Augmentation:
 
 def make_batch(
     samples: Samples, rows: npt.NDArray[np.int64], augmentation: Augmentation | None = None, step: Step | None = None,
+    *, unread: Collection[str] = (), aims: Collection[str] = (),
 ) -> Batch:
     """The batch of some rows of the table; augmented only where asked for.
 
@@ -120,9 +138,13 @@ def make_batch(
         rows: (batch,) row numbers.
         augmentation: for training; rows that share a cell share its variant within an epoch.
         step: for training; these rows may be one process's share of it.
+        unread: modalities that nothing reads: they are in the presence, but not in the inputs.
+        aims: modalities that an objective makes.
     """
     inputs: dict[str, Packed] = {}
     for name in samples.schema.names:
+        if name in unread:
+            continue
         cells = samples.cells[name]
         wanted = cells.cells_of_row[rows]
         present = np.flatnonzero((wanted >= 0).any(axis=1))
@@ -141,7 +163,14 @@ def make_batch(
                 collated = damaged(cells.kind, collated, augmentation.noise.get(name, 0.0), draws)
         inputs[name] = Packed(collated, torch.from_numpy(present), torch.from_numpy(which), cells.stored is not None)
     return Batch(torch.from_numpy(rows), torch.from_numpy(samples.presence[rows]), inputs,
-                 target_values(samples, rows), torch.from_numpy(samples.identities(rows)), step)
+                 target_values(samples, rows), torch.from_numpy(samples.identities(rows)), step,
+                 {name: _aim(samples, name, rows) for name in aims})
+
+
+def _aim(samples: Samples, name: str, rows: npt.NDArray[np.int64]) -> Aim:
+    first = samples.cells[name].cells_of_row[rows, 0]
+    present = np.flatnonzero(first >= 0)
+    return Aim(tuple(samples.cells[name].arrays.get(first[present].tolist())), torch.from_numpy(present))
 
 
 def damaged(kind: Kind, inputs: Inputs, worst: float, draws: Draws) -> Inputs:

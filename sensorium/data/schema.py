@@ -71,6 +71,8 @@ class Schema(BaseModel):
         group: a column whose equal values belong together when rows are split (a speaker, a patient).
         split: a column that names each row's split.
         ignored: column → reason.
+        words: text modality that is written → the words it is written in, as JSON, learned from training rows (kept in
+            a file of its own in the model folder).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +81,7 @@ class Schema(BaseModel):
     group: str | None = None
     split: str | None = None
     ignored: dict[str, str] = {}
+    words: dict[str, str] = Field(default={}, exclude=True, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:

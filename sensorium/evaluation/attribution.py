@@ -209,7 +209,7 @@ def _explained_batch(
 ) -> list[Attribution | None]:
     with torch.no_grad():
         encoded = model.encode(batch)
-    view = model.view(encoded).restricted(predictor.hidden, predictor.needs)
+    view = model.view(encoded).restricted(predictor)
     paths = _paths(encoded, batch, view.allowed(encoded.presence & usable.to(encoded.presence.device)), typical)
     found: list[Attribution | None] = [None] * len(batch)
     if len(paths.kept) == 0:
@@ -250,7 +250,7 @@ def _explained(model: Model, predictor: Predictor, target: Target, paths: _Paths
     def explained(points: dict[str, Tensor], index: Tensor) -> Tensor:
         tokens = {name: Tokens(points[name], one.mask[index], None if one.span is None else one.span[index])
                   for name, one in paths.ends.items()}
-        view = model.view(Encoded(tokens, paths.presence[index])).restricted(predictor.hidden, predictor.needs)
+        view = model.view(Encoded(tokens, paths.presence[index])).restricted(predictor)
         fused, _ = view.fuse()
         assert fused is not None
         outputs = predictor.outputs(fused).double()

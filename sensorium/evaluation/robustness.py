@@ -216,7 +216,7 @@ def _read(
                 view = model.view(encoded)
                 presence = encoded.presence & hidden
                 for predictor in model.objectives():
-                    fused, kept = view.restricted(predictor.hidden, predictor.needs).fuse(presence)
+                    fused, kept = view.restricted(predictor).fuse(presence)
                     if fused is None:
                         continue
                     values = predictor.outputs(fused).double().cpu().numpy()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from sensorium.data.batch import Batch
@@ -50,6 +50,7 @@ class Loss:
 
 
 Fuse = Callable[[Encoded, Bool[Tensor, "batch modality"]], Fused]
+Memo = dict[tuple[int, frozenset[str], frozenset[str], frozenset[str]], tuple[Tensor, Fused | None, Tensor]]
 
 
 class View:
@@ -61,7 +62,7 @@ class View:
     def __init__(
         self, encoded: Encoded, presence: Bool[Tensor, "batch modality"], fuse: Fuse, *,
         names: tuple[str, ...] = (), hidden: frozenset[str] = frozenset(), needs: frozenset[str] = frozenset(),
-        memo: dict[tuple[int, frozenset[str], frozenset[str]], tuple[Tensor, Fused | None, Tensor]] | None = None,
+        asks: frozenset[str] = frozenset(), memo: Memo | None = None,
     ) -> None:
         self.encoded = encoded
         self.presence = presence
@@ -69,26 +70,36 @@ class View:
         self._names = names
         self._hidden = hidden
         self._needs = needs
+        self._asks = asks
         self._memo = {} if memo is None else memo
 
-    def restricted(self, hidden: frozenset[str], needs: frozenset[str]) -> View:
-        """The same batch for an objective with these hidden and needed modalities."""
-        return View(self.encoded, self.presence, self._fuse, names=self._names, hidden=hidden, needs=needs,
-                    memo=self._memo)
+    def restricted(self, to: Objective) -> View:
+        """The same batch for an objective: without what it must not see, with what it needs."""
+        return View(self.encoded, self.presence, self._fuse, names=self._names, hidden=to.hidden, needs=to.needs,
+                    asks=to.asks, memo=self._memo)
 
     def allowed(self, presence: Bool[Tensor, "batch modality"]) -> Bool[Tensor, "batch modality"]:
-        """The presence without hidden modalities and with the needed ones; all False where a needed one is absent."""
-        if not self._hidden and not self._needs:
+        """The presence without hidden modalities and with the needed ones; all False where a needed one is absent.
+
+        Of the modalities that ask, those in the presence are kept; where none is, all that the row has are added.
+        """
+        if not self._hidden and not self._needs and not self._asks:
             return presence
-        columns = {name: column for column, name in enumerate(self._names)}
-        allowed = presence.clone()
-        complete = torch.ones(len(presence), dtype=torch.bool, device=presence.device)
-        for name in self._needs:
-            allowed[:, columns[name]] = self.encoded.presence[:, columns[name]]
-            complete = complete & self.encoded.presence[:, columns[name]]
-        for name in self._hidden:
-            allowed[:, columns[name]] = False
+        had = self.encoded.presence
+        needed, hidden, asking = (torch.tensor([name in own for name in self._names], device=presence.device)
+                                  for own in (self._needs, self._hidden, self._asks))
+        allowed = (presence | (had & needed)) & ~hidden
+        complete = (had | ~needed).all(dim=1)
+        if self._asks:
+            silent = ~(allowed & asking).any(dim=1, keepdim=True)
+            allowed = allowed | (had & asking & ~hidden & silent)
+            complete = complete & (allowed & asking).any(dim=1)
         return allowed & complete[:, None]
+
+    def filled(self, presence: Bool[Tensor, "batch modality"]) -> Bool[Tensor, "batch modality"]:
+        """The presence; in rows where the objective may see nothing of it, all that the row has."""
+        empty = ~self.allowed(presence).any(dim=1, keepdim=True)
+        return presence | (self.encoded.presence & empty)
 
     def alone(
         self, name: str, presence: Bool[Tensor, "batch modality"] | None = None,
@@ -105,17 +116,18 @@ class View:
             the batch (int64).
         """
         chosen = self.presence if presence is None else presence
-        key = (id(chosen), self._hidden, self._needs)
+        key = (id(chosen), self._hidden, self._needs, self._asks)
         if key not in self._memo:
             allowed = self.allowed(chosen)
             rows = allowed.any(dim=1).nonzero()[:, 0]
-            fused = None if len(rows) == 0 else self._fuse(_rows_of(self.encoded, rows), allowed[rows])
+            fused = None if len(rows) == 0 else self._fuse(rows_of(self.encoded, rows), allowed[rows])
             self._memo[key] = (chosen, fused, rows)
         _, fused, rows = self._memo[key]
         return fused, rows
 
 
-def _rows_of(encoded: Encoded, rows: Tensor) -> Encoded:
+def rows_of(encoded: Encoded, rows: Int[Tensor, "kept"]) -> Encoded:
+    """An encoded batch of some of the rows."""
     if len(rows) == len(encoded.presence):
         return encoded
     tokens = {name: Tokens(t.values[rows], t.mask[rows], None if t.span is None else t.span[rows])
@@ -131,6 +143,7 @@ class Objective(nn.Module, ABC):
         weight: its factor in the joint loss.
         hidden: modalities it must never see as input.
         needs: modalities that must be there.
+        asks: modalities of which one must be there.
         learns_unlabelled: whether rows without any target teach it something; training then keeps them.
         training_only: whether a trained model is whole without it: it has no weights, and a model folder knows nothing
             of it.
@@ -138,6 +151,7 @@ class Objective(nn.Module, ABC):
 
     hidden: frozenset[str] = frozenset()
     needs: frozenset[str] = frozenset()
+    asks: frozenset[str] = frozenset()
     learns_unlabelled: bool = False
     training_only: bool = False
 

@@ -99,7 +99,7 @@ class Distil(Objective):
 
     def _one(self, predictor: Predictor, lesson: Lesson, view: View, batch: Batch) -> Float[Tensor, ""]:
         """One target's loss; exactly 0, but attached, where the teacher answers nothing in these rows."""
-        fused, rows = view.restricted(predictor.hidden, predictor.needs).fuse()
+        fused, rows = view.restricted(predictor).fuse()
         if fused is None:
             nothing = sum((0.0 * parameter.sum() for parameter in predictor.parameters()), rows.new_zeros(()))
             return mean_over_labelled(nothing.expand(1), torch.zeros(1, dtype=torch.bool, device=rows.device))

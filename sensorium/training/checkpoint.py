@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sensorium.errors import ResumeError
 
 def save_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Tensor] | None,
-    facts: dict[str, Any],
+    facts: dict[str, Any], opponents: Mapping[str, torch.optim.Optimizer] | None = None,
 ) -> None:
     """Write weights, optimiser moments, the best weights so far and plain facts.
 
@@ -27,10 +28,12 @@ def save_checkpoint(
         optimizer: its per-parameter tensors are kept.
         best: weights at the best validation, or None.
         facts: JSON values (step, history …).
+        opponents: the optimisers of opponents, by objective.
     """
     tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
-    for number, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{number}/{name}": torch.as_tensor(value) for name, value in moments.items()}
+    tensors |= _moments("optimizer/", optimizer)
+    for name, own in (opponents or {}).items():
+        tensors |= _moments(f"opponent/{name}/", own)
     tensors |= {f"best/{name}": value for name, value in (best or {}).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
@@ -43,6 +46,7 @@ def save_checkpoint(
 
 def load_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
+    opponents: Mapping[str, torch.optim.Optimizer] | None = None,
 ) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
     """Put weights and moments back; returns the best weights and the facts. Raises ResumeError."""
     try:
@@ -53,15 +57,26 @@ def load_checkpoint(
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         raise ResumeError(f"cannot resume from {str(path)!r}: {str(error).splitlines()[0]}; start again without "
                           f"--resume") from error
-    state = optimizer.state_dict()
-    state["state"] = {}
-    for name, value in _part(tensors, "optimizer/").items():
-        number, key = name.split("/")
-        state["state"].setdefault(int(number), {})[key] = value
-    optimizer.load_state_dict(state)
+    _restore(optimizer, _part(tensors, "optimizer/"))
+    for name, own in (opponents or {}).items():
+        _restore(own, _part(tensors, f"opponent/{name}/"))
     best = _part(tensors, "best/")
     return best or None, facts
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _moments(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {f"{prefix}{number}/{name}": torch.as_tensor(value)
+            for number, moments in optimizer.state_dict()["state"].items() for name, value in moments.items()}
+
+
+def _restore(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
+    state = optimizer.state_dict()
+    state["state"] = {}
+    for name, value in moments.items():
+        number, key = name.split("/")
+        state["state"].setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict(state)

@@ -102,7 +102,7 @@ def fit(
     checkpoints = _checkpoints(out, recipe, resume, device)
     made = (fusion, tuple(objectives))
     refits = recipe.training.refit == "always" or (
-        recipe.training.refit == "auto" and len(prepared.splits.train) <= REFIT_ROWS)
+        recipe.training.refit == "auto" and len(prepared.splits.train) <= REFIT_ROWS and not recipe.objectives.makers)
     try:
         prepared, model, chosen, plan, told = _contest(prepared, recipe, made, device, console, checkpoints,
                                                        refits=refits, started=started)

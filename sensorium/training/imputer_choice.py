@@ -251,7 +251,7 @@ def _outputs(
         for filling in asked:
             own = filled(view, *filling)
             for predictor in model.objectives():
-                fused, kept = own.restricted(predictor.hidden, predictor.needs).fuse()
+                fused, kept = own.restricted(predictor).fuse()
                 if fused is not None:
                     yield (predictor.name, filling), predictor.outputs(fused), kept
 

@@ -24,8 +24,10 @@ from sensorium.training.checkpoint import load_checkpoint, save_checkpoint
 from sensorium.training.distributed import Device
 from sensorium.training.freezing import Freezing
 from sensorium.training.modulation import encoder_place, everywhere, modulate
+from sensorium.training.opponents import BETAS, Opponents
 from sensorium.training.plan import Plan, learning_rate
 from sensorium.training.subsets import sample_single, sample_subsets
+from sensorium.training.together import put_together, shared_cells
 from sensorium.training.validation import validate
 
 Rows = npt.NDArray[np.int64]
@@ -78,15 +80,16 @@ def train(
     """
     options = model.recipe.training
     model.to(device.device)
+    model.begin()
     freezing = Freezing(model, shared=device.shared)
-    optimizer = make_optimizer(model, options)
+    optimizer, opponents = make_optimizer(model, options), Opponents(model, options.learning_rate)
     progress, best = Progress(), None
     if checkpoint is not None and checkpoint.exists():
-        best, facts = load_checkpoint(checkpoint, model, optimizer)
+        best, facts = load_checkpoint(checkpoint, model, optimizer, opponents.optimizers)
         progress = Progress(**facts)
     wrapped = device.wrap(model)
     losses: list[Loss] = []
-    lengths = row_lengths(samples)
+    lengths, shared = row_lengths(samples), shared_cells(samples, rows)
     batches: list[Rows] = []
     written = [time.monotonic(), 0.0]
     started = time.monotonic() - progress.seconds
@@ -96,11 +99,13 @@ def train(
             epoch, place = divmod(progress.step, plan.steps_per_epoch)
             if place == 0 or not batches:
                 order = rows[Draws(options.seed, epoch, rows).order("order")]
+                order = order if shared is None else put_together(order, shared)
                 batches = bucketed(order, lengths, plan.steps_per_epoch, seed=options.seed, epoch=epoch)
             if place + 1 < len(batches):
                 prefetch(samples, batches[place + 1])
             losses.append(train_step(wrapped, model, optimizer, samples, batches[place], epoch=epoch,
-                                     lr=learning_rate(progress.done, options), device=device, freezing=freezing))
+                                     lr=learning_rate(progress.done, options), device=device, freezing=freezing,
+                                     opponents=opponents, step=progress.step))
             progress.step += 1
             progress.done = progress.step / plan.num_steps if deadline is None else min(1.0, progress.done + rate)
             progress.seconds = time.monotonic() - started
@@ -116,19 +121,20 @@ def train(
                 rate = _rate_to_deadline(progress, deadline, plan)
             if checkpoint is not None and device.is_main and _due(written, bool(progress.stopped)):
                 begun = time.monotonic()
-                save_checkpoint(checkpoint, model, optimizer, best, asdict(progress))
+                save_checkpoint(checkpoint, model, optimizer, best, asdict(progress), opponents.optimizers)
                 written[:] = [time.monotonic(), time.monotonic() - begun]
     except KeyboardInterrupt:
         progress.stopped = "interrupted"
     freezing.release()
     if best is not None:
         model.load_state_dict(best)
+    model.finish()
     return progress
 
 
 def train_step(
     wrapped: nn.Module, model: Model, optimizer: torch.optim.Optimizer, samples: Samples, rows: Rows, *, epoch: int,
-    lr: float, device: Device, freezing: Freezing | None = None,
+    lr: float, device: Device, freezing: Freezing | None = None, opponents: Opponents | None = None, step: int = 0,
 ) -> Loss:
     """One optimiser step on some rows; returns the detached loss.
 
@@ -142,12 +148,15 @@ def train_step(
         lr: this step's learning rate.
         device: where to compute.
         freezing: what is not trained in this epoch.
+        opponents: of adversarial objectives, which are trained first.
+        step: steps taken before.
     """
     options = model.recipe.training
     mine = device.share(rows)
     lot = int(Draws(options.seed, epoch, rows[:1]).integers("step", high=2**31)[0])
     augmentation = Augmentation(options.seed, epoch, options.noise)
-    batch = make_batch(samples, mine, augmentation, Step(lot, samples.presence[rows])).to(device.device)
+    batch = make_batch(samples, mine, augmentation, Step(lot, samples.presence[rows]), unread=model.unread,
+                       aims=model.aims).to(device.device)
     draws = Draws(options.seed, epoch, mine)
     drawn = sample_subsets(samples.presence[mine], draws, options, model.schema.names)
     watched = sample_single(samples.presence[mine], draws) if options.ogm_ge > 0 and not options.singles else None
@@ -156,8 +165,10 @@ def train_step(
     model.train()
     if freezing is not None:
         freezing.before(epoch)
+    presences = [torch.from_numpy(presence).to(device.device) for presence in drawn]
+    opposed = {} if opponents is None else opponents.step(batch, presences[0], step=step, lr=lr, device=device)
     with device.autocast():
-        loss: Loss = wrapped(batch, *(torch.from_numpy(presence).to(device.device) for presence in drawn),
+        loss: Loss = wrapped(batch, *presences,
                              watched=None if watched is None else torch.from_numpy(watched).to(device.device))
     optimizer.zero_grad(set_to_none=True)
     device.backward(loss.total)
@@ -166,9 +177,16 @@ def train_step(
     assert loss.alone is not None
     if options.ogm_ge > 0:
         modulate(model, optimizer, loss.alone, Draws(options.seed, epoch, rows[:1]))
-    nn.utils.clip_grad_norm_(model.parameters(), options.clip, foreach=True)
+    painting = model.painting()
+    painters = [] if painting is None else list(painting.painter.parameters())
+    own = {id(parameter) for parameter in painters}
+    nn.utils.clip_grad_norm_([one for one in model.parameters() if id(one) not in own], options.clip, foreach=True)
+    nn.utils.clip_grad_norm_(painters, options.clip, foreach=True)
     optimizer.step()
-    return Loss(loss.total.detach(), {name: part.detach() for name, part in loss.parts.items()}, alone=loss.alone)
+    if painting is not None:
+        painting.after_step(step)
+    return Loss(loss.total.detach(), {name: part.detach() for name, part in loss.parts.items()} | opposed,
+                alone=loss.alone)
 
 
 def make_optimizer(model: Model, options: TrainingOptions) -> torch.optim.AdamW:
@@ -179,14 +197,21 @@ def make_optimizer(model: Model, options: TrainingOptions) -> torch.optim.AdamW:
     """
     factors = model.learning_rates()
     groups: dict[tuple[float, bool, int | None], list[nn.Parameter]] = {(1.0, True, None): [], (1.0, False, None): []}
+    played: list[nn.Parameter] = []
+    game = model.painting() if model.adversarial else None
+    own = set() if game is None else {id(one) for one in game.painter.parameters()}
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
+        if id(parameter) in own:
+            played.append(parameter)
+        elif parameter.requires_grad:
             prefix = max((p for p in factors if name.startswith(p)), key=len, default=None)
             factor = 1.0 if prefix is None else factors[prefix]
             place = encoder_place(name) if options.ogm_ge > 0 else None
             groups.setdefault((factor, parameter.ndim >= 2, place), []).append(parameter)
     described = [{"params": parameters, "weight_decay": options.weight_decay if decayed else 0.0, "factor": factor,
                   "encoder": place} for (factor, decayed, place), parameters in groups.items() if parameters]
+    if game is not None:
+        described.append({"params": played, "weight_decay": 0.0, "factor": game.rate, "encoder": None, "betas": BETAS})
     return torch.optim.AdamW(described, lr=options.learning_rate, foreach=True)
 
 
@@ -212,7 +237,9 @@ def _end_epoch(
     if len(validation):
         result = validate(model, samples, validation)
         entry |= {"validation_loss": result.loss, "scores": result.scores}
-        if result.loss < progress.best_score:
+        if model.adversarial:  # the loss of a game says nothing about its pictures: the last step is kept
+            progress.best_score, progress.best_step = result.loss, progress.step
+        elif result.loss < progress.best_score:
             progress.best_score, progress.best_step = result.loss, progress.step
             best = {name: value.detach().clone() for name, value in model.state_dict().items()}
     else:

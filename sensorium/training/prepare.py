@@ -16,7 +16,9 @@ from sensorium.data.schema import Schema
 from sensorium.data.split import Splits, split_rows
 from sensorium.encoders.choice import adapted
 from sensorium.errors import DataError, RecipeError, unknown_name
+from sensorium.generation.words import Words
 from sensorium.model import Model
+from sensorium.objectives.making import made_modalities, painted_size
 from sensorium.recipe import Recipe, TransferOptions
 from sensorium.training.apart import Apart
 from sensorium.training.console import Console
@@ -84,7 +86,7 @@ def prepare(
     taught = frozenset(target.name for target in data.taught)
     if not schema.targets and not unlabelled:
         raise DataError(f"no target given: name a column to predict (one of {', '.join(table.frame.columns)}), or an "
-                        f"objective that needs none (contrast, correlate)")
+                        f"objective that needs none (contrast, correlate, caption, paint)")
     if not allow_leak:
         refuse_leaks(find_leaks(table, _without(schema, taught), seed=recipe.training.seed))
     labelled = np.full(len(table), not schema.targets)
@@ -101,7 +103,8 @@ def prepare(
     splits = split_rows(np.flatnonzero(labelled & usable), groups=group_numbers(table, schema), shared=shared,
                         named=split_words(table, schema),
                         seed=recipe.training.seed if apart.split_seed is None else apart.split_seed)
-    schema = _measured(data, schema, splits.train, taught)
+    made = made_modalities(schema, recipe.objectives)
+    schema = _measured(data, painted_size(schema, recipe.objectives), splits.train, taught)
     if sources.origin is not None:
         schema = with_settings(schema, recipe, sources.origin)
     options = recipe.training
@@ -112,6 +115,7 @@ def prepare(
     if strict:
         samples.refuse_unreadable()
     _refuse_useless(samples, schema)
+    samples = _with_words(samples, made, recipe, splits.train)
     readable = np.asarray(samples.presence.any(axis=1))
     kept = Splits(train=splits.train[readable[splits.train]], validation=splits.validation[readable[splits.validation]],
                   calibration=splits.calibration[readable[splits.calibration]], test=splits.test, note=splits.note)
@@ -147,6 +151,18 @@ def _measured(data: Data, schema: Schema, rows: Rows, taught: frozenset[str]) ->
     found = measured(data.table, _without(schema, taught), rows)
     known = {one.name: one for one in found.targets}
     return found.model_copy(update={"targets": tuple(known.get(one.name, one) for one in schema.targets)})
+
+
+def _with_words(samples: Samples, made: dict[str, str], recipe: Recipe, rows: Rows) -> Samples:
+    """The samples whose schema has the words of what is written, learned from these rows."""
+    words = dict(samples.schema.words)
+    for name, own in (("caption", recipe.objectives.caption), ("answer", recipe.objectives.answer)):
+        if own is None or name not in made or made[name] in words:
+            continue
+        first = samples.cells[made[name]].cells_of_row[rows, 0]
+        texts = samples.cells[made[name]].arrays.get(first[first >= 0].tolist())
+        words[made[name]] = Words.learned(texts, vocabulary=own.vocabulary, max_tokens=own.max_tokens).to_json()
+    return replace(samples, schema=samples.schema.model_copy(update={"words": words}))
 
 
 def _decoded(

@@ -14,6 +14,7 @@ from sensorium.training.console import Console
 from sensorium.training.distributed import Device
 from sensorium.training.freezing import Freezing
 from sensorium.training.loop import make_optimizer, train_step
+from sensorium.training.opponents import Opponents
 from sensorium.training.plan import Plan, make_plan
 from sensorium.training.prepare import Prepared
 
@@ -68,14 +69,16 @@ def schedule(
 def _probe(model: Model, prepared: Prepared, device: Device) -> tuple[float, float]:
     """Seconds of a step and of a validation, measured on a copy that is thrown away."""
     trial = copy.deepcopy(model).to(device.device)
+    trial.begin()
     freezing = Freezing(trial)
     optimizer = make_optimizer(trial, trial.recipe.training)
+    opponents = Opponents(trial, trial.recipe.training.learning_rate)
     rows = prepared.splits.train[: trial.recipe.training.batch_size]
     times = []
-    for _ in range(4):
+    for turn in range(4):
         begun = time.monotonic()
         float(train_step(trial, trial, optimizer, prepared.learning, rows, epoch=0, lr=0.0, device=device,
-                         freezing=freezing).total)
+                         freezing=freezing, opponents=opponents, step=turn + 1).total)
         times.append(time.monotonic() - begun)
     step = float(np.median(times[1:]))
     return step, step * 0.4 * len(prepared.splits.validation) / max(1, len(rows))

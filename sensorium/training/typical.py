@@ -47,7 +47,7 @@ def typical_tokens(model: Model, samples: Samples, rows: npt.NDArray[np.int64]) 
     model.eval()
     with torch.no_grad():
         for start in range(0, len(chosen), ROWS_AT_ONCE):
-            batch = make_batch(samples, chosen[start : start + ROWS_AT_ONCE]).to(model.device)
+            batch = make_batch(samples, chosen[start : start + ROWS_AT_ONCE], unread=model.unread).to(model.device)
             for name, encoder in zip(model.schema.names, model.encoders, strict=True):
                 if name in batch.inputs:
                     _add(sums, counts, name, encoded_cells(encoder, batch.inputs[name]))
@@ -87,7 +87,7 @@ def neutral(model: Model, means: dict[str, Tensor], deviations: dict[str, Tensor
         view = model.view(Encoded(tokens, presence), impute=False)
         loss = SHIFT_PENALTY * torch.stack([shift.square().mean() for shift in shifts.values()]).sum()
         for target, predictor in zip(model.schema.targets, model.objectives(), strict=True):
-            fused, _ = view.restricted(predictor.hidden, predictor.needs).fuse()
+            fused, _ = view.restricted(predictor).fuse()
             if fused is not None:
                 outputs = predictor.outputs(fused).float() / model.temperatures[target.name]
                 loss = loss + (outputs.square().sum() if target.task == "regress" else

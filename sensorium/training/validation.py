@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sensorium.answers import predictions
-from sensorium.data.batch import target_values
+from sensorium.data.batch import make_batch, target_values
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Target
 from sensorium.keyed import Draws
@@ -19,8 +19,8 @@ from sensorium.metrics.bootstrap import weighted_mean
 from sensorium.metrics.calibration import fit_temperature
 from sensorium.metrics.classification import accuracy, balanced_accuracy, log_losses
 from sensorium.metrics.regression import r2
-from sensorium.model import Model
-from sensorium.objectives import View
+from sensorium.model import INFERENCE_BATCH, Model
+from sensorium.objectives import Generative, View
 from sensorium.objectives.same import same_keys
 from sensorium.training.subsets import missing_shares, sample_expected
 
@@ -37,7 +37,8 @@ class Validation:
             standardised numbers, or what an objective of alignment makes of them. NaN where an output is not finite: a
             model that has diverged is never the best one.
         scores: target → subset ("all" or a modality) → accuracy (balanced where asked for) or R²; objective of
-            alignment → pair of modalities → recall at 1 or mean correlation.
+            alignment → pair of modalities → recall at 1 or mean correlation; objective that writes → "all" → the share
+            of next words that are right.
     """
 
     loss: float
@@ -48,6 +49,8 @@ def validate(model: Model, samples: Samples, rows: npt.NDArray[np.int64]) -> Val
     """Score some rows with all their modalities, and with each modality alone; where the recipe expects modalities to
     be missing in use, the loss is that of rows which lack as much."""
     total, scores = _agreement(model, samples, rows)
+    made, made_scores = _made(model, samples, rows)
+    total, scores = total + made, scores | made_scores
     if not model.schema.targets:
         return Validation(total, scores)
     everything = frozenset(model.schema.names)
@@ -78,6 +81,50 @@ def validate(model: Model, samples: Samples, rows: npt.NDArray[np.int64]) -> Val
                     loss, _ = _score(target, expected[target.name][subset][kept], labels.values[rows][kept], balance)
                 total += target.weight * loss
     return Validation(total, scores)
+
+
+def _made(
+    model: Model, samples: Samples, rows: npt.NDArray[np.int64],
+) -> tuple[float, dict[str, dict[str, float]]]:
+    """The weighted losses and the scores of the objectives that make a modality, from all that each row has."""
+    total = 0.0
+    scores: dict[str, dict[str, float]] = {}
+    for maker in model.generative():
+        losses, marks = judged(model, maker, samples, rows)
+        if len(losses):
+            total += maker.weight * float(losses.mean())
+        if np.isfinite(marks).any():
+            scores[maker.name] = {"all": float(np.nanmean(marks))}
+    return total, scores
+
+
+def judged(
+    model: Model, maker: Generative, samples: Samples, rows: npt.NDArray[np.int64],
+) -> tuple[Floats, Floats]:
+    """What held-out rows say about an objective that makes a modality.
+
+    Args:
+        model: with the objective.
+        maker: the objective.
+        samples: the decoded table.
+        rows: (row,) row numbers.
+
+    Returns:
+        (judged,) losses and scores of the rows that have both sides; none where a loss says nothing.
+    """
+    losses, marks = [], []
+    model.eval()
+    with torch.inference_mode():
+        for part in np.array_split(rows, max(1, -(-len(rows) // INFERENCE_BATCH))):
+            batch = make_batch(samples, part, unread=model.unread, aims=[maker.to_name]).to(model.device)
+            view = model.view(model.encode(batch), impute=False).restricted(maker)
+            found = maker.aimed(view, batch, view.presence)
+            if found is None or (told := maker.judge(*found)) is None:
+                continue
+            losses.append(told[0].double().cpu().numpy())
+            marks.append(told[1].double().cpu().numpy())
+    nothing = np.zeros(0)
+    return np.concatenate([nothing, *losses]), np.concatenate([nothing, *marks])
 
 
 def _agreement(

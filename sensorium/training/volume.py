@@ -86,7 +86,7 @@ def _heard(model: Model, samples: Samples, rows: npt.NDArray[np.int64]) -> list[
             batch = make_batch(samples, rows[start : start + INFERENCE_BATCH]).to(model.device)
             view = model.view(model.encode(batch))
             for one in heard:
-                fused, kept = view.restricted(one.predictor.hidden, one.predictor.needs).fuse()
+                fused, kept = view.restricted(one.predictor).fuse()
                 if fused is not None and fused.voices is None:
                     return None
                 if fused is not None:
