@@ -10,7 +10,7 @@ import typer
 from sensorium.cli.options import Json, print_json
 from sensorium.errors import RecipeError, unknown_name
 
-WORLDS = ("scenes", "generation")
+WORLDS = ("scenes", "generation", "qa")
 DEMO_EPOCHS = 14
 DEMO_ROWS = 3000
 OBJECT_ROWS = 4000
@@ -19,18 +19,18 @@ OBJECT_TEST_ROWS = 400
 
 def demo(
     world: Annotated[str, typer.Argument(
-        help="scenes: written, trained on, evaluated and reported; generation (pictures with captions): "
-             "written, to train on.")] = "scenes",
+        help="scenes: written, trained on, evaluated and reported; generation (pictures with captions) and qa "
+             "(questions about pictures, typed and spoken): written, to train on.")] = "scenes",
     folder: Annotated[Path | None, typer.Option(
-        "--folder", "--out", help="Where to write the world and, of scenes, the model; runs/demo or "
-                                  "runs/generation.")] = None,
+        "--folder", "--out", help="Where to write the world and, of scenes, the model; runs/demo, runs/generation or "
+                                  "runs/qa.")] = None,
     rows: Annotated[int | None, typer.Option(help=f"Training rows: {DEMO_ROWS:,}, of objects {OBJECT_ROWS:,}.")] = None,
     seed: Annotated[int, typer.Option(help="Of the world and of the training.")] = 0,
     epochs: Annotated[int | None, typer.Option(help="Passes over the rows (scenes).")] = None,
-    test_rows: Annotated[int | None, typer.Option(help="Rows of each test table (generation).")] = None,
-    size: Annotated[int | None, typer.Option(help="Pixels a side: 32, 64 or 128 (generation).")] = None,
+    test_rows: Annotated[int | None, typer.Option(help="Rows of each test table (generation, qa).")] = None,
+    size: Annotated[int | None, typer.Option(help="Pixels a side: 32, 64 or 128 (generation, qa).")] = None,
     objects: Annotated[int | None, typer.Option(
-        help="Objects in a picture at most, 1…3 (generation).")] = None,
+        help="Objects in a picture at most, 1…3: 1 of generation, 3 of qa.")] = None,
     json: Json = False,
 ) -> None:
     """Write a synthetic world: scenes to train on and report at once, or objects to generate and to ask about.
@@ -61,11 +61,12 @@ def _objects(
     about: str, folder: Path, *, rows: int, test_rows: int, size: int, objects: int | None, seed: int, json: bool,
 ) -> None:
     """Write a world of objects and say how to train on it."""
-    from sensorium.demo import write_generation
+    from sensorium.demo import write_generation, write_qa
     from sensorium.training.console import Terminal
 
-    world = write_generation(folder, rows=rows, test_rows=test_rows, size=size, seed=seed,
-                             most=1 if objects is None else objects)
+    write, usual = {"generation": (write_generation, 1), "qa": (write_qa, 3)}[about]
+    world = write(folder, rows=rows, test_rows=test_rows, size=size, seed=seed,
+                  most=usual if objects is None else objects)
     console = Terminal()
     for line in [
         f"a synthetic world of coloured shapes ({', '.join(world.columns)}; {world.size} px): {world.folder}",
@@ -73,6 +74,8 @@ def _objects(
         f"  {world.table('test_seen').name}: {world.test_rows:,} new rows of the same combinations",
         f"  {world.table('test').name}: {world.test_rows:,} rows of the combinations that training never shows",
         "  *_truth.csv: what is true of each row, for judging; not an input",
+        *(f"  {split}.csv: {share:.1%} right for whoever reads the question alone"
+          for split, share in world.question_only.items()),
         f"next: sensorium train {folder / 'train.csv'} {NEXT[about]}",
     ]:
         console.say(line)
@@ -80,7 +83,7 @@ def _objects(
         print_json(world.to_json())
 
 
-NEXT = {"generation": "--recipe recipes/generation.yaml"}
+NEXT = {"generation": "--recipe recipes/generation.yaml", "qa": "--target answer --recipe recipes/qa.yaml"}
 """How each world of objects is trained on."""
 
 
