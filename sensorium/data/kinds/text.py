@@ -70,10 +70,9 @@ class TextKind(BaseModel):
                 texts.append(self.decode(cell))
             except BadCell:
                 continue
-        tokenizer = self.tokenizer or _train_tokenizer([_WORD.sub(r"\g<0>\n", text[:TRAINED_ON]) for text in texts],
-                                                       self.vocabulary)
+        tokenizer = self.tokenizer or train_tokenizer(texts, self.vocabulary)
         shortened = [text[: CHARACTERS * LONGEST] for text in texts]
-        lengths = [len(e.ids) for e in _tokenizer(tokenizer).encode_batch(shortened)] or [1]
+        lengths = [len(e.ids) for e in load_tokenizer(tokenizer).encode_batch(shortened)] or [1]
         longest = max(4, min(LONGEST, int(np.percentile(lengths, 99)) + 1))
         return self.model_copy(update={"tokenizer": tokenizer, "max_tokens": self.max_tokens or longest})
 
@@ -98,7 +97,7 @@ class TextKind(BaseModel):
     def length(self, array: str) -> int:
         """Tokens."""
         assert self.max_tokens is not None and self.tokenizer is not None
-        encoded = _tokenizer(self.tokenizer).encode(array[: CHARACTERS * self.max_tokens])
+        encoded = load_tokenizer(self.tokenizer).encode(array[: CHARACTERS * self.max_tokens])
         return max(1, min(len(encoded.ids), self.max_tokens))
 
     def collate(self, arrays: Sequence[str]) -> Inputs:
@@ -107,7 +106,7 @@ class TextKind(BaseModel):
 
         assert self.max_tokens is not None and self.tokenizer is not None
         read = CHARACTERS * self.max_tokens  # a million words are not tokenized for the sake of the first 256
-        encoded = _tokenizer(self.tokenizer).encode_batch([text[:read] for text in arrays])
+        encoded = load_tokenizer(self.tokenizer).encode_batch([text[:read] for text in arrays])
         lengths = [max(1, min(len(e.ids), self.max_tokens)) for e in encoded]
         values = np.full((len(arrays), max(lengths)), self.padding, dtype=np.int64)
         span = np.zeros((len(arrays), max(lengths), 2), dtype=np.float32)
@@ -151,27 +150,29 @@ class TextKind(BaseModel):
     def num_tokens(self) -> int:
         """The size of the trained vocabulary."""
         assert self.tokenizer is not None
-        return int(_tokenizer(self.tokenizer).get_vocab_size())
+        return int(load_tokenizer(self.tokenizer).get_vocab_size())
 
 
 @lru_cache(maxsize=32)
-def _tokenizer(definition: str) -> Tokenizer:
+def load_tokenizer(definition: str) -> Tokenizer:
+    """The tokenizer of this JSON; what looks like a special token in a text is text."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_str(definition)
-    tokenizer.encode_special_tokens = True  # a literal "[MASK]" in a text is text; not kept in the JSON
+    tokenizer.encode_special_tokens = True  # not kept in the JSON
     return tokenizer
 
 
-def _train_tokenizer(texts: list[str], vocabulary: int) -> str:
-    """A byte-level BPE tokenizer (Sennrich et al. 2016; Radford et al. 2019) as JSON."""
+def train_tokenizer(texts: Sequence[str], vocabulary: int) -> str:
+    """A byte-level BPE tokenizer (Sennrich et al. 2016; Radford et al. 2019) as JSON, after SPECIAL_TOKENS."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True, trim_offsets=True)
-    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator([_WORD.sub(r"\g<0>\n", text[:TRAINED_ON]) for text in texts], trainers.BpeTrainer(
         vocab_size=vocabulary, min_frequency=2, special_tokens=list(SPECIAL_TOKENS), show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     return str(tokenizer.to_str())
