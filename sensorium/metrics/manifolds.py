@@ -87,10 +87,9 @@ def nearest_rows(queries: npt.NDArray[Any], gallery: npt.NDArray[Any]) -> tuple[
 
 
 def _radii(rows: Floats, neighbours: int) -> Floats:
-    """(row,) squared distance to the k-th nearest other row."""
+    """(row,) squared distance to the k-th nearest other row; the row itself, at 0, comes first."""
     found = np.empty(len(rows))
     for part, squares in _squares(rows, rows):
-        squares[np.arange(len(squares)), np.arange(part.start, part.stop)] = -1.0
         found[part] = np.partition(squares, neighbours, axis=1)[:, neighbours]
     return found
 

@@ -84,6 +84,16 @@ def test_any_side_that_is_a_multiple_of_eight(size: int, channels: int) -> None:
                     ).shape == (2, channels, size, size)
 
 
+def test_the_finest_maps_reach_the_picture_without_the_coarse_ones() -> None:
+    flow = _flow(32)
+    flow.middle.register_forward_hook(lambda module, given, maps: torch.zeros_like(maps))
+    flow.down[1].register_forward_hook(lambda module, given, maps: torch.zeros_like(maps))
+    noise, none = _drawn(1, 3, 32, 32), torch.tensor([False])
+    with torch.no_grad():
+        found = [flow(given, torch.zeros(1), torch.zeros(1, WIDTH), none) for given in (noise, noise.flip(3))]
+    assert not torch.allclose(found[0], found[1])
+
+
 def test_every_parameter_gets_a_gradient() -> None:
     flow = _flow(32)
     noise, pictures = _drawn(6, 3, 32, 32), _drawn(6, 3, 32, 32, seed=1)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sensorium.errors import RecipeError
-from sensorium.generation.adversarial import discriminator_losses, generator_losses
+from sensorium.generation.adversarial import Game, discriminator_losses, generator_losses
 from sensorium.generation.averaging import moving_average
 from sensorium.generation.mismatch import mismatches
 from sensorium.generation.painter import halvings
@@ -138,11 +138,13 @@ def test_losses_on_hand_made_logits() -> None:
     torch.testing.assert_close(generator_losses(painted, game="logistic"), torch.log1p(torch.exp(-painted)))
 
 
-def test_the_logit_of_no_mismatch_is_not_read() -> None:
-    mismatched = torch.tensor([0.3, torch.nan], requires_grad=True)
-    losses = discriminator_losses(torch.zeros(2), mismatched, torch.zeros(2), torch.tensor([True, False]))
+@pytest.mark.parametrize("game", ["hinge", "logistic"])
+def test_the_logit_of_no_mismatch_is_not_read(game: Game) -> None:
+    mismatched = torch.tensor([0.0, torch.nan], requires_grad=True)
+    losses = discriminator_losses(torch.zeros(2), mismatched, torch.zeros(2), torch.tensor([True, False]), game=game)
     losses.rows.sum().backward()
-    assert losses.rows.isfinite().all() and mismatched.grad.tolist() == [0.5, 0.0]
+    assert losses.rows.isfinite().all()
+    assert mismatched.grad.tolist() == [0.5 if game == "hinge" else 0.25, 0.0]
 
 
 def test_no_mismatch_is_a_match() -> None:
