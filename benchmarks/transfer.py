@@ -56,13 +56,13 @@ class Bench:
         return Draws(seed, 0, np.arange(len(self.train))).order("benchmark")
 
     def fitted(
-        self, name: str, table: Table, modalities: tuple[str, ...], seed: int, *, epochs: int | None = None,
-        labels: bool = True, objectives: dict[str, Any] | None = None, transfer: dict[str, Any] | None = None,
+        self, name: str, table: Table, modalities: tuple[str, ...], seed: int, *, labels: bool = True,
+        objectives: dict[str, Any] | None = None, transfer: dict[str, Any] | None = None,
     ) -> str:
-        """Train a model, score it from audio alone where it reads audio, and keep its folder."""
+        """Train a model as long as is the default, score it from audio and from pictures alone, and keep its folder."""
         begun = time.monotonic()
         options = DataOptions(targets=(TARGET,) if labels else (), ignore=("speaker",), only=modalities)
-        recipe = Recipe().changed("training", seed=seed, epochs=epochs, refit="never")
+        recipe = Recipe().changed("training", seed=seed, refit="never")
         recipe = recipe.changed("objectives", **(objectives or {})).changed("transfer", **(transfer or {}))
         model = fit(Data(table, options), recipe, console=Terminal())
         path = str(model.save(self.work / f"{name}_{seed}".replace(" ", "_"), overwrite=True))
@@ -105,10 +105,10 @@ def distil(bench: Bench, seed: int) -> None:
     """A tenth of the rows is labelled, the rest are unlabelled pairs."""
     rows = bench.rows(seed)
     few = part_of(bench.train, rows[: len(rows) // 10])
-    bench.fitted("labelled tenth", few, AUDIO, seed, epochs=40)
-    teacher = bench.fitted("teacher, labelled tenth", few, BOTH, seed, epochs=30)
+    bench.fitted("labelled tenth", few, AUDIO, seed)
+    teacher = bench.fitted("teacher, labelled tenth", few, BOTH, seed)
     everything = blanked(bench.train, rows[len(rows) // 10 :], (TARGET,))
-    bench.fitted("student, all rows", everything, AUDIO, seed, epochs=6,
+    bench.fitted("student, all rows", everything, AUDIO, seed,
                  transfer={"teacher": teacher})
 
 
@@ -116,11 +116,11 @@ def cross(bench: Bench, seed: int) -> None:
     """Half of the rows have a picture and a label, the other half are pairs without one."""
     rows = bench.rows(seed)
     half = len(rows) // 2
-    teacher = bench.fitted("image, labelled half", part_of(bench.train, rows[:half]), IMAGE, seed, epochs=20)
+    teacher = bench.fitted("image, labelled half", part_of(bench.train, rows[:half]), IMAGE, seed)
     pairs = part_of(bench.train, rows[half:])
     bench.fitted("taught by pictures", dataclasses.replace(pairs, frame=pairs.frame.drop(TARGET)), AUDIO, seed,
-                 epochs=10, labels=False, transfer={"teacher": teacher})
-    bench.fitted("all labels", bench.train, AUDIO, seed, epochs=8)
+                 labels=False, transfer={"teacher": teacher})
+    bench.fitted("all labels", bench.train, AUDIO, seed)
 
 
 def one_run(bench: Bench, seed: int) -> None:
@@ -128,14 +128,14 @@ def one_run(bench: Bench, seed: int) -> None:
     rows = bench.rows(seed)
     half = len(rows) // 2
     table = blanked(blanked(bench.train, rows[:half], ("audio",)), rows[half:], (TARGET,))
-    bench.fitted("one run, contrasted", table, BOTH, seed, epochs=10, objectives={"contrast": {"same_label": True}})
+    bench.fitted("one run, contrasted", table, BOTH, seed, objectives={"contrast": {"same_label": True}})
 
 
 def init(bench: Bench, seed: int) -> None:
     """200 labelled sounds, begun with a run that learned both modalities on other rows."""
     rows = bench.rows(seed)
     half = len(rows) // 2
-    origin = bench.fitted("origin, labelled half", part_of(bench.train, rows[:half]), BOTH, seed, epochs=8)
+    origin = bench.fitted("origin, labelled half", part_of(bench.train, rows[:half]), BOTH, seed)
     few = part_of(bench.train, rows[half : half + 200])
     bench.fitted("200 rows", few, AUDIO, seed)
     bench.fitted("200 rows, fine-tuned", few, AUDIO, seed, transfer={"init": origin})

@@ -15,6 +15,7 @@ _PUBLIC = {
     "Model": "sensorium.model",
     "Offset": "sensorium.data.streams.clocks",
     "Recipe": "sensorium.recipe",
+    "Sampling": "sensorium.made",
     "SensoriumError": "sensorium.errors",
     "Stream": "sensorium.data.streams.stream",
     "align": "sensorium.aligning",
@@ -40,13 +41,14 @@ if TYPE_CHECKING:
     from sensorium.evaluation.comparing import compare
     from sensorium.evaluation.evaluate import evaluate
     from sensorium.evaluation.zero_shot import zero_shot
+    from sensorium.made import Sampling
     from sensorium.model import Model
     from sensorium.recipe import Recipe
     from sensorium.training.fit import fit
 
-__all__ = ["Aligned", "Data", "DataError", "Events", "Model", "Offset", "Recipe", "SensoriumError", "Stream",
-           "__version__", "align", "attribute", "compare", "estimate_offset", "evaluate", "fit", "read", "write_table",
-           "zero_shot"]
+__all__ = ["Aligned", "Data", "DataError", "Events", "Model", "Offset", "Recipe", "Sampling", "SensoriumError",
+           "Stream", "__version__", "align", "attribute", "compare", "estimate_offset", "evaluate", "fit", "read",
+           "write_table", "zero_shot"]
 
 
 def __getattr__(name: str) -> Any:

@@ -172,7 +172,7 @@ def _contributions(
             nothing = np.full(predicted[target.name].shape, np.nan)
             for subset in subsets:
                 shown = presence[:, [columns[name] for name in subset]].any(axis=1)
-                told = np.where(shown[:, None], raw[target.name][subset], nothing) if subset else nothing
+                told = np.where(np.expand_dims(shown, 1), raw[target.name][subset], nothing) if subset else nothing
                 values = predictions(target, told, temperature=temperatures[target.name], balance=balance)
                 chosen = values[np.arange(len(values)), answered]
                 bits = target.task == "classify"

@@ -315,6 +315,30 @@ class Model(Network):
         subset = frozenset(self.schema.names if modalities is None else modalities)
         return self.embeddings(samples, np.arange(len(samples)), [subset], complete=False)[subset]
 
+    def ask(
+        self, question: Any, given: Mapping[str, Any], *, target: str | None = None, explain: bool = False,
+        modalities: Collection[str] | None = None, root: str | Path = ".",
+    ) -> Answer:
+        """Answer a question, asked in text or sound, about whatever is there.
+
+        Args:
+            question: a text; or a sound (a `Path`, bytes or (waveform, rate)) where the model is asked in sound.
+            given: what it is about, by column, as for `predict`.
+            target: which target answers; the answer in words, or the first target, where None.
+            explain: add what each modality contributed: first the question alone, then what the others add to it.
+            modalities: read only these.
+            root: the folder that paths start from.
+
+        Raises:
+            RecipeError: the model was trained without objective answer.
+            DataError: the question is blank, too long or unreadable, or there is nothing to answer it from.
+
+        Example: model.ask("what colour is the circle?", {"photo": "a.jpg"}).value
+        """
+        from sensorium.asked import ask
+
+        return ask(self, question, given, target=target, explain=explain, modalities=modalities, root=root)
+
     def generate(
         self, to: str | None = None, given: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Data | str | Path = "",
         *, n: int = 1, seed: int = 0, guidance: float | None = None, sampling: Sampling | None = None, beams: int = 4,

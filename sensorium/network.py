@@ -76,7 +76,7 @@ class Network(nn.Module):
         self.aims = tuple(dict.fromkeys(made_modalities(schema, wanted).values()))
         self.read = read_modalities(schema, wanted, others=bool(schema.targets or wanted.aligners or objectives))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(Draws(training.seed, 0, np.zeros(1, dtype=np.int64)).integers("init", high=2**31)[0]))
+            torch.manual_seed(_initial(training.seed, "init"))
             self.encoders = nn.ModuleList(self._encoder(modality.name, saved) for modality in schema.modalities)
             timed = frozenset(modality.name for modality in schema.modalities if modality.kind.name in TIMED)
             self.fusion = FUSIONS[options.fusion](
@@ -199,7 +199,9 @@ class Network(nn.Module):
     def begin(self) -> None:
         """Before training: what only training needs (moving averages, opponents)."""
         if (painting := self.painting()) is not None:
-            painting.begin()
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(_initial(self.recipe.training.seed, "opponent"))
+                painting.begin()
 
     def finish(self) -> None:
         """After training: what only training needs is gone; a second time it changes nothing."""
@@ -308,6 +310,11 @@ class Network(nn.Module):
         if not complete:
             return presence & columns
         return columns & (presence | ~columns).all(dim=1, keepdim=True)
+
+
+def _initial(seed: int, purpose: str) -> int:
+    """The seed of weights."""
+    return int(Draws(seed, 0, np.zeros(1, dtype=np.int64)).integers(purpose, high=2**31)[0])
 
 
 def _told_alone(loss: Loss, presence: Tensor) -> Tensor:

@@ -376,6 +376,11 @@ class Recipe(Section):
                     raise ValueError(str(unknown_name("objective", str(name), list(OBJECTIVE_NAMES))))
         return given
 
+    def with_texts(self, data: DataOptions) -> DataOptions:
+        """The data options in which what is to be written is text, also where its texts are few and short."""
+        written = [own.to for own in (self.objectives.caption, self.objectives.answer) if own is not None and own.to]
+        return data.model_copy(update={"kinds": {**dict.fromkeys(written, "text"), **data.kinds}})
+
     @classmethod
     def from_yaml(cls, text: str, *, name: str = "recipe") -> Recipe:
         """A recipe from YAML text. Raises RecipeError naming the field."""

@@ -8,10 +8,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "sensorium"
 LAYERS = (
     "axes", "errors", "keyed", "recipe", "data", "demo", "encoders", "alignment", "fusion", "generation", "metrics",
-    "objectives", "answers", "placing", "network", "model", "made", "card", "folder", "features", "training",
+    "objectives", "answers", "placing", "network", "model", "made", "asked", "card", "folder", "features", "training",
     "aligning", "evaluation", "cli",
 )
-LAZY = {("model", "folder"), ("model", "made")}  # methods of Model, imported where they are used
+LAZY = {("model", "folder"), ("model", "made"), ("model", "asked")}  # methods of Model, imported where they are used
 
 
 def _layer(module: str) -> str | None:

@@ -175,7 +175,8 @@ def run(
     asked.clear(folder, overwrite=overwrite)
     refuse_taken(folder, overwrite=overwrite)
     console = Terminal()
-    data = taught(Data(read_table(source, allow_outside=recipe.data.allow_outside), recipe.data), recipe)
+    data = taught(Data(read_table(source, allow_outside=recipe.data.allow_outside), recipe.with_texts(recipe.data)),
+                  recipe)
     for line in str(data).splitlines():
         console.say(line)
     recipe = with_matched_encoders(recipe, data, encoders, console)

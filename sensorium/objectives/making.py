@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from sensorium.data.kinds import AudioKind, ImageKind, TextKind
 from sensorium.data.schema import Modality, Schema
@@ -15,7 +16,7 @@ from sensorium.objectives.paint_flow import PaintFlow
 from sensorium.objectives.paint_gan import PaintGAN
 from sensorium.recipe import ObjectiveOptions, PaintOptions
 
-SIZES = (32, 64, 128)
+SIZES: tuple[int, ...] = (32, 64, 128)
 ENLARGED = 1.25
 FLOW_BASE, GAN_BASE = 32, 16
 
@@ -70,15 +71,32 @@ def asked_by(schema: Schema, options: ObjectiveOptions) -> tuple[str, ...]:
     return (texts[0],)
 
 
-def painted_size(schema: Schema, options: ObjectiveOptions) -> Schema:
-    """The schema in which pictures may be measured as large as they are to be painted."""
-    if options.paint is None or options.paint.size is None:
-        return schema
-    to, size = made_modalities(schema, options)["paint"], options.paint.size
-    modalities = tuple(
-        one.model_copy(update={"kind": one.kind.model_copy(update={"max_side": max(one.kind.max_side, size)})})
-        if one.name == to and isinstance(one.kind, ImageKind) else one for one in schema.modalities)
-    return schema.model_copy(update={"modalities": modalities})
+def suited(schema: Schema, options: ObjectiveOptions, given: Mapping[str, Mapping[str, Any]]) -> Schema:
+    """The schema whose kinds suit what is made, before they are measured.
+
+    Pictures may be as large as they are to be painted; and of questions, and of texts that pictures are made from, no
+    word is hidden in training, because without it the answer or the picture would be another.
+
+    Args:
+        schema: not measured yet.
+        options: of the recipe.
+        given: modality → settings of its kind that the user has chosen, which stay.
+    """
+    made = made_modalities(schema, options)
+    exact = set(asked_by(schema, options))
+    if "paint" in made:
+        exact |= {one.name for one in schema.modalities if one.name not in made.values()}
+    modalities = []
+    for modality in schema.modalities:
+        kind, chosen = modality.kind, given.get(modality.name, {})
+        if isinstance(kind, TextKind) and modality.name in exact and "augmentation" not in chosen:
+            modality = modality.model_copy(update={"kind": kind.model_copy(update={"augmentation": 0.0})})
+        elif isinstance(kind, ImageKind) and modality.name == made.get("paint") and options.paint is not None and (
+                options.paint.size is not None and "max_side" not in chosen):
+            side = max(kind.max_side, options.paint.size)
+            modality = modality.model_copy(update={"kind": kind.model_copy(update={"max_side": side})})
+        modalities.append(modality)
+    return schema.model_copy(update={"modalities": tuple(modalities)})
 
 
 def read_modalities(schema: Schema, options: ObjectiveOptions, *, others: bool) -> frozenset[str]:
@@ -141,7 +159,7 @@ def _paint(modality: Modality, options: PaintOptions, width: int) -> Paint:
     kind = modality.kind
     assert isinstance(kind, ImageKind) and kind.height is not None and kind.width is not None
     shorter = min(kind.height, kind.width)
-    size = options.size or max((one for one in SIZES if one <= ENLARGED * shorter), default=SIZES[0])
+    size: int = options.size or max((one for one in SIZES if one <= ENLARGED * shorter), default=SIZES[0])
     if size > ENLARGED * shorter and options.size is not None:
         raise RecipeError(f"objective paint: size {size}, but {modality.name!r} is read at {kind.height} by "
                           f"{kind.width} pixels: --set {modality.name}.height={size} "

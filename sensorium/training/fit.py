@@ -90,6 +90,7 @@ def fit(
     recipe = recipe if isinstance(recipe, Recipe) else Recipe() if recipe is None else Recipe.read(recipe)
     if not isinstance(data, Data):
         data = dataclasses.replace(read(data, allow_outside=recipe.data.allow_outside), options=recipe.data)
+    data = dataclasses.replace(data, options=recipe.with_texts(data.options))
     recipe = recipe.model_copy(update={"transfer": absolute(recipe.transfer)})
     data = taught(data, recipe)
     sources = Sources.of(recipe.transfer)

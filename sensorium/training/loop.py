@@ -208,8 +208,9 @@ def make_optimizer(model: Model, options: TrainingOptions) -> torch.optim.AdamW:
             factor = 1.0 if prefix is None else factors[prefix]
             place = encoder_place(name) if options.ogm_ge > 0 else None
             groups.setdefault((factor, parameter.ndim >= 2, place), []).append(parameter)
-    described = [{"params": parameters, "weight_decay": options.weight_decay if decayed else 0.0, "factor": factor,
-                  "encoder": place} for (factor, decayed, place), parameters in groups.items() if parameters]
+    described: list[dict[str, Any]] = [
+        {"params": parameters, "weight_decay": options.weight_decay if decayed else 0.0, "factor": factor,
+         "encoder": place} for (factor, decayed, place), parameters in groups.items() if parameters]
     if game is not None:
         described.append({"params": played, "weight_decay": 0.0, "factor": game.rate, "encoder": None, "betas": BETAS})
     return torch.optim.AdamW(described, lr=options.learning_rate, foreach=True)

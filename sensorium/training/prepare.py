@@ -18,7 +18,7 @@ from sensorium.encoders.choice import adapted
 from sensorium.errors import DataError, RecipeError, unknown_name
 from sensorium.generation.words import Words
 from sensorium.model import Model
-from sensorium.objectives.making import made_modalities, painted_size
+from sensorium.objectives.making import made_modalities, suited
 from sensorium.recipe import Recipe, TransferOptions
 from sensorium.training.apart import Apart
 from sensorium.training.console import Console
@@ -104,7 +104,7 @@ def prepare(
                         named=split_words(table, schema),
                         seed=recipe.training.seed if apart.split_seed is None else apart.split_seed)
     made = made_modalities(schema, recipe.objectives)
-    schema = _measured(data, painted_size(schema, recipe.objectives), splits.train, taught)
+    schema = _measured(data, suited(schema, recipe.objectives, recipe.data.settings), splits.train, taught)
     if sources.origin is not None:
         schema = with_settings(schema, recipe, sources.origin)
     options = recipe.training

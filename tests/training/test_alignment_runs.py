@@ -138,7 +138,8 @@ def test_a_table_in_which_nothing_can_be_found_is_refused(contrasted: tuple[Mode
 
 
 def test_without_a_target_or_an_objective_there_is_nothing_to_learn(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no target given: .*objective that needs none \(contrast, correlate, caption, paint\)"):
+    needing_none = r"no target given: .*objective that needs none \(contrast, correlate, caption, paint\)"
+    with pytest.raises(DataError, match=needing_none):
         sm.fit(sm.read(write_small_world(tmp_path)), QUICK, progress=False)
 
 
