@@ -18,7 +18,7 @@ from sensorium.recipe import ObjectiveOptions, PaintOptions
 
 SIZES: tuple[int, ...] = (32, 64, 128)
 ENLARGED = 1.25
-FLOW_BASE, GAN_BASE = 32, 16
+FLOW_BASE, GAN_BASE = 48, 16
 
 
 def made_modalities(schema: Schema, options: ObjectiveOptions) -> dict[str, str]:

@@ -32,7 +32,7 @@ class PaintFlow(Paint):
     """
 
     def __init__(
-        self, to: str, width: int, *, size: int, channels: int, base: int = 32, weight: float = 1.0, rate: float = 1.0,
+        self, to: str, width: int, *, size: int, channels: int, base: int = 48, weight: float = 1.0, rate: float = 1.0,
     ) -> None:
         super().__init__(to, PictureFlow(width, size=size, channels=channels, base=base), weight=weight, rate=rate)
 
