@@ -1,4 +1,4 @@
-"""The scene world: an embedded, seeded generator of real media files with planted, exactly known truth."""
+"""Synthetic worlds: seeded generators of real media files with known truth; scenes to predict from, objects to make."""
 
 from sensorium.demo.objects import Combination, Objects, combinations, draw_objects, held_out
 from sensorium.demo.objects_render import object_pictures
