@@ -37,6 +37,15 @@ def test_heun_s_error_falls_with_the_square_of_the_step() -> None:
     assert errors[1] / errors[2] == pytest.approx(4.0, rel=0.25)
 
 
+def test_a_network_that_says_nothing_makes_noise_of_half_the_deviation() -> None:
+    flow = _flow().double()
+    torch.nn.init.zeros_(flow.to_picture.weight)
+    torch.nn.init.zeros_(flow.to_picture.bias)
+    noise = 0.5 * _drawn(2, 3, SIZE, SIZE).double()
+    found = flow_sample(flow, _drawn(2, WIDTH).double(), noise, steps=100)
+    torch.testing.assert_close(found, (0.5 * noise).clamp(-1.0, 1.0), atol=1e-3, rtol=0.0)
+
+
 def test_losses_by_hand() -> None:
     pictures, noise = torch.full((2, 1, 2, 2), 0.5), torch.full((2, 1, 2, 2), -1.5)
     time, condition, dropped = torch.tensor([0.0, 0.75]), _drawn(2, 3), torch.tensor([True, False])
