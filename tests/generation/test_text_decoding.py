@@ -15,7 +15,7 @@ from sensorium.errors import RecipeError
 from sensorium.generation.decoding import Hypotheses, beam_search, length_normalised
 from sensorium.generation.likelihood import repeated, text_log_probabilities
 from sensorium.generation.sampling import draw_words, nucleus_sample
-from sensorium.generation.text_decoder import TextDecoder
+from sensorium.generation.text_decoder import DecoderState, TextDecoder
 
 WIDTH, NUM_WORDS, ROWS, PLACES = 32, 7, 6, 4
 WORDS = range(EOS + 1, NUM_WORDS)
@@ -86,10 +86,28 @@ def test_more_beams_than_texts_leave_some_empty() -> None:
     assert bool((found.scores[:, 40:] == -torch.inf).all()) and bool(found.scores[:, :40].isfinite().all())
 
 
-def test_few_beams_find_what_a_loop_finds() -> None:
+class _Table(TextDecoder):
+    """Probabilities of EOS and two words after BOS and after each of them."""
+
+    def step(self, state: DecoderState, ids: Tensor) -> tuple[Tensor, DecoderState]:
+        table = torch.zeros(6, 6)
+        table[[BOS, 4, 5], EOS:] = torch.tensor([[0.15, 0.8, 0.05], [0.1, 0.5, 0.4], [0.2, 0.3, 0.5]])
+        return table.log()[ids], state
+
+
+def test_an_ended_text_keeps_its_place() -> None:
+    """.15 ends at once and keeps one of two places, though .8 · .5 and .8 · .4 are both more probable."""
+    memory = Tokens(torch.zeros(1, 1, WIDTH), torch.ones(1, 1, dtype=torch.bool))
+    found = beam_search(_Table(6, WIDTH, max_tokens=4), memory, beams=2)
+    assert found.ids.tolist() == [[[BOS, 4, 4, 4], [BOS, EOS, PAD, PAD]]]
+    torch.testing.assert_close(found.log_probabilities.exp(), torch.tensor([[0.2, 0.15]]))
+
+
+@pytest.mark.parametrize(("num_words", "loud", "beams"), [(12, 0.3, 3), (12, 0.7, 3), (6, 0.1, 2)])
+def test_few_beams_find_what_a_loop_finds(num_words: int, loud: float, beams: int) -> None:
     """The search in words: the best continuations, ended texts keeping their places."""
-    decoder, memory = _decoder(12, max_tokens=8), _memory()
-    found = beam_search(decoder, memory, beams=3, length_penalty=0.0)
+    decoder, memory = _decoder(num_words, max_tokens=8, loud=loud), _memory()
+    found = beam_search(decoder, memory, beams=beams, length_penalty=0.0)
     for row in range(ROWS):
         one = _rows(memory, slice(row, row + 1))
         ended: list[tuple[float, list[int]]] = []
@@ -98,8 +116,8 @@ def test_few_beams_find_what_a_loop_finds() -> None:
             ways = []
             for total, text in alive:
                 said = torch.log_softmax(decoder(torch.tensor([text]), one)[0, -1].detach(), dim=0).tolist()
-                ways += [(total + said[word], [*text, word]) for word in range(EOS, 12)]
-            ways = sorted(ways, reverse=True)[: 3 - len(ended)]
+                ways += [(total + said[word], [*text, word]) for word in range(EOS, num_words)]
+            ways = sorted(ways, reverse=True)[: beams - len(ended)]
             ended += [way for way in ways if way[1][-1] == EOS]
             alive = [way for way in ways if way[1][-1] != EOS]
         expected = sorted(ended + alive, reverse=True)
@@ -184,6 +202,7 @@ def test_nothing_outside_the_nucleus_is_drawn() -> None:
         drawn = draw_words(logits, uniform, top_p)
         assert set(drawn.tolist()) == words
         assert abs(float((drawn == 0).float().mean()) - 0.4 / mass) < 2e-3
+    assert draw_words(torch.zeros(3, 2), torch.tensor([0.499, 0.5, 0.501]), 1.0).tolist() == [0, 1, 1]
     assert bool((draw_words(torch.full((3, 5), -torch.inf).index_fill(1, torch.tensor([2]), 0.0),
                             torch.tensor([0.0, 0.5, 1.0 - 2**-24]), 1.0) == 2).all())
 

@@ -60,6 +60,8 @@ def test_vocabulary_follows_the_data() -> None:
     few = Words.learned(CAPTIONS)
     assert 260 < few.num_words <= 360
     assert len(few.encode(["a small red circle in the top corner"])[0][0]) == 8 + 2
+    rare = [f"{7919 * row} {7907 * row}" for row in range(500)]
+    assert Words.learned(rare * 2).num_words == 400 and Words.learned(rare).num_words == 360
     many = [" ".join(f"w{(7 * row + 11 * word) % 3000}" for word in range(20)) for row in range(1000)]
     assert 2000 < Words.learned(many).num_words <= 4000
     assert Words.learned(many, vocabulary=500).num_words == 500

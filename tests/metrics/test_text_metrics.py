@@ -79,6 +79,11 @@ def test_pooled_ones_are_those_of_sacrebleu() -> None:
     assert TEXT_METRICS["bleu"](CAPTIONS[4:], REFERENCES[4:]).value == pytest.approx(signs)
 
 
+def test_bleu_of_short_texts() -> None:
+    assert TEXT_METRICS["bleu"](["red", "two"], [["red"], ["two"]]).value == pytest.approx(100.0)
+    assert TEXT_METRICS["bleu"](["red", "two"], [["red"], ["one"]]).value == pytest.approx(50.0)
+
+
 def test_bleu_by_hand() -> None:
     """4 of 5 words, 2 of 4 pairs, 1 of 3 triples, 1 of 2 … is not: 0 of 2 fours, smoothed to 1/2 of one."""
     score = TEXT_METRICS["bleu"](["the red circle is here"], [["the red circle was here now"]])
