@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from sensorium.cli.answer_columns import AnswerRow, Column
+from sensorium.errors import RecipeError
 
+ENDINGS = (".csv", ".tsv", ".txt", "", ".parquet", ".pq", ".jsonl", ".ndjson")
 ROWS_OF_A_GROUP = 65_536
 
 
@@ -131,20 +133,28 @@ def copied_types(frame: Any, names: Sequence[str]) -> Any:
 
 
 def open_writer(path: Path, columns: Sequence[Column], copied: Any) -> Writer:
-    """A writer by the ending of the file's name: .parquet, .pq, .jsonl, .ndjson, .tsv; CSV for all others.
+    """A writer by the ending of the file's name: .parquet, .pq, .jsonl, .ndjson, .tsv, .csv.
 
     Args:
         path: where.
         columns: of the answers.
         copied: the Arrow schema of the copied columns (`copied_types`).
     """
-    suffix = path.suffix.lower()
+    suffix = refuse_ending(path)
     if suffix in (".parquet", ".pq"):
         return ParquetWriter(path, columns, copied)
     file = path.open("w", newline="", encoding="utf-8")
     if suffix in (".jsonl", ".ndjson"):
         return JsonlWriter(file, columns)
     return CsvWriter(file, columns, separator="\t" if suffix == ".tsv" else ",")
+
+
+def refuse_ending(path: Path) -> str:
+    """The ending of a file's name in small letters. Raises RecipeError for one that promises another form."""
+    suffix = path.suffix.lower()
+    if suffix not in ENDINGS:
+        raise RecipeError(f"answers are written as .csv, .tsv, .parquet or .jsonl; found {str(path)!r}")
+    return suffix
 
 
 def partial_path(path: Path) -> Path:

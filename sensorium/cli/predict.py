@@ -49,12 +49,15 @@ def predict(
 
     Example: [bold]sensorium predict runs/species new.csv --explain --out answers.parquet[/bold]
     """
+    from sensorium.cli.answer_files import refuse_ending
     from sensorium.data.chunks import read_chunks
     from sensorium.errors import DataError, RecipeError
     from sensorium.model import Model
 
     if json and out is not None:
         raise RecipeError("--json prints the answers and --out writes them to a file: ask for one of them")
+    if out is not None:
+        refuse_ending(out)
     refuse_input(out, table)
     refuse_input(attribute, table)
     model = Model.load(run)
@@ -102,14 +105,14 @@ def answered(
 def _with_page(
     parts: Iterator[Part], page: Path, model: Model, table: Path, used: tuple[str, ...] | None, num_rows: int,
 ) -> Iterator[Part]:
-    """The same parts; on the way, a page about the first rows is written."""
+    """The same parts; when the first one has been used, a page about its first rows is written."""
     from sensorium.evaluation.attribution_page import write_attribution_page
 
     for part in parts:
+        yield part
         if part.start == 0:
             notes = write_attribution_page(model, part.samples, page, title=table.name, modalities=used, of=num_rows)
             typer.echo(f"attribution: {page}{''.join(f'; {note}' for note in notes)}", err=True)
-        yield part
 
 
 def _numbered(samples: Samples, start: int) -> Samples:

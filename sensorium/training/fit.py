@@ -33,7 +33,7 @@ from sensorium.training.imputer_choice import add_imputer, imputation_lines, ren
 from sensorium.training.loop import Progress, train
 from sensorium.training.plan import Plan, make_plan
 from sensorium.training.prepare import Prepared, prepare
-from sensorium.training.schedule import IMPUTING, before_imputing, end_of, rows_to_learn, schedule
+from sensorium.training.schedule import IMPUTING, before_imputing, end_of, in_time, rows_to_learn, schedule
 from sensorium.training.scratch import against_scratch, train_scratch
 from sensorium.training.teaching import taught
 from sensorium.training.transfer import Sources, absolute, inherited, transfer_lines
@@ -132,7 +132,7 @@ def fit(
     if on_chosen is not None:
         on_chosen(model, prepared)
     interrupted = chosen.stopped == "interrupted"
-    if refits and not interrupted and len(splits.validation):
+    if refits and not interrupted and len(splits.validation) and in_time(chosen, end, console):
         again = _refit(model, prepared, chosen, plan, device, console, checkpoints, end, made)
         if again is not None:
             model = again

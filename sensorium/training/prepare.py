@@ -128,7 +128,10 @@ def prepare(
     prepared = Prepared(samples, kept, np.flatnonzero(~labelled & readable & usable),
                         int((labelled & ~readable & usable).sum()),
                         Transfer(recipe.transfer, sources.origin, answers, taught))
-    _say_data(prepared, console, aligned=bool(recipe.objectives.names))
+    _say_data(prepared, console, aligned=bool(recipe.objectives.aligners))
+    if len(schema.names) == 1 and (options.ogm_ge > 0 or options.expect):
+        console.say(f"{schema.names[0]} is the only modality: {'expect' if options.expect else 'ogm_ge'} has nothing to "
+                    f"do with it")
     return prepared
 
 

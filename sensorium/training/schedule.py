@@ -13,7 +13,7 @@ from sensorium.recipe import Recipe
 from sensorium.training.console import Console
 from sensorium.training.distributed import Device
 from sensorium.training.freezing import Freezing
-from sensorium.training.loop import make_optimizer, train_step
+from sensorium.training.loop import Progress, make_optimizer, train_step
 from sensorium.training.opponents import Opponents
 from sensorium.training.plan import Plan, make_plan
 from sensorium.training.prepare import Prepared
@@ -32,6 +32,21 @@ def end_of(recipe: Recipe, started: float) -> float | None:
 def before_imputing(end: float | None) -> float | None:
     """When to end a training that an imputer is to follow."""
     return None if end is None else end - max(0.0, end - time.monotonic()) * IMPUTING / (1.0 + IMPUTING)
+
+
+def in_time(chosen: Progress, end: float | None, console: Console) -> bool:
+    """Whether half of a refit at least can be done before the run must end; else the console says that it is left out.
+
+    Args:
+        chosen: the training that validation has chosen from.
+        end: a time.monotonic(); None: there is no hurry.
+        console: where to speak.
+    """
+    needed = chosen.seconds * chosen.best_step / max(1, chosen.step)
+    if end is None or end - time.monotonic() > needed / 2.0:
+        return True
+    console.say("no time is left for the refit: the model that validation chose is kept (raise --minutes)")
+    return False
 
 
 def schedule(
@@ -60,8 +75,8 @@ def schedule(
     expected = passes * (plan.num_steps * step_seconds + plan.num_epochs * epoch_seconds) / 60.0
     more = "" if trainings == 1 else f", as of {trainings - 1} more"
     console.expect(expected)
-    console.say(f"model: {model.num_parameters():,} parameters; {plan.num_epochs} epochs of {plan.steps_per_epoch} "
-                f"steps{more}{', then a refit' if refits else ''}: about {expected:.1f} minutes at most on "
+    console.say(f"model: {model.num_parameters():,} parameters; {_count(plan.num_epochs, 'epoch')} of "
+                f"{_count(plan.steps_per_epoch, 'step')}{more}{', then a refit' if refits else ''}: about {expected:.1f} minutes at most on "
                 f"{device.device} ({1000 * step_seconds:.0f} ms a step)")
     return plan, deadline
 
@@ -87,3 +102,7 @@ def _probe(model: Model, prepared: Prepared, device: Device) -> tuple[float, flo
 def rows_to_learn(model: Model, prepared: Prepared, labelled: Rows) -> Rows:
     """The labelled rows, and those without a label where an objective can use them."""
     return np.sort(np.concatenate([labelled, prepared.unlabelled])) if model.learns_unlabelled else labelled
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

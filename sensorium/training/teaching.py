@@ -178,7 +178,10 @@ def teacher_answers(teacher: Model, data: Data, path: str, console: Console) -> 
 
 
 def load_run(path: str, what: str) -> Model:
-    """The model of a run. Raises ModelFolderError saying what it was wanted for."""
+    """The model of a run. Raises ModelFolderError saying what it was wanted for: teacher, or init."""
     if not Path(path).is_dir():
         raise ModelFolderError(f"{what}: no model folder at {path!r}")
-    return Model.load(path)
+    try:
+        return Model.load(path)
+    except ModelFolderError as error:
+        raise ModelFolderError(f"{what}: {error}") from error
