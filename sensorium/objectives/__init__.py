@@ -14,8 +14,8 @@ from sensorium.objectives.regress import Regress
 
 ALIGNERS: dict[str, type[Contrast | Correlate]] = {"contrast": Contrast, "correlate": Correlate}
 OBJECTIVES: dict[str, type[Objective]] = {
-    "classify": Classify, "regress": Regress, "distil": Distil, "caption": Caption, "answer": Caption, "paint": PaintFlow,
-    **ALIGNERS}
+    "classify": Classify, "regress": Regress, "distil": Distil, "caption": Caption, "answer": Caption,
+    "paint": PaintFlow, **ALIGNERS}
 
 __all__ = ["ALIGNERS", "OBJECTIVES", "Aligner", "Caption", "Classify", "Condition", "Contrast", "Correlate", "Distil",
            "Encoded", "Generative", "Judgement", "Lesson", "Loss", "Objective", "Paint", "PaintFlow", "PaintGAN",

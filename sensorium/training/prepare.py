@@ -130,8 +130,8 @@ def prepare(
                         Transfer(recipe.transfer, sources.origin, answers, taught))
     _say_data(prepared, console, aligned=bool(recipe.objectives.aligners))
     if len(schema.names) == 1 and (options.ogm_ge > 0 or options.expect):
-        console.say(f"{schema.names[0]} is the only modality: {'expect' if options.expect else 'ogm_ge'} has nothing to "
-                    f"do with it")
+        console.say(f"{schema.names[0]} is the only modality: {'expect' if options.expect else 'ogm_ge'} changes "
+                    f"nothing")
     return prepared
 
 

@@ -75,9 +75,9 @@ def schedule(
     expected = passes * (plan.num_steps * step_seconds + plan.num_epochs * epoch_seconds) / 60.0
     more = "" if trainings == 1 else f", as of {trainings - 1} more"
     console.expect(expected)
-    console.say(f"model: {model.num_parameters():,} parameters; {_count(plan.num_epochs, 'epoch')} of "
-                f"{_count(plan.steps_per_epoch, 'step')}{more}{', then a refit' if refits else ''}: about {expected:.1f} minutes at most on "
-                f"{device.device} ({1000 * step_seconds:.0f} ms a step)")
+    length = f"{_count(plan.num_epochs, 'epoch')} of {_count(plan.steps_per_epoch, 'step')}{more}"
+    console.say(f"model: {model.num_parameters():,} parameters; {length}{', then a refit' if refits else ''}: about "
+                f"{expected:.1f} minutes at most on {device.device} ({1000 * step_seconds:.0f} ms a step)")
     return plan, deadline
 
 

@@ -99,7 +99,7 @@ def test_texts_of_a_picture(trained: Model, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("to", "given", "more", "error", "words"), [
-    ("picture", {"words": "  "}, {}, DataError, "nothing to make picture of row 1 from: it needs one of words and has none"),
+    ("picture", {"words": "  "}, {}, DataError, "make picture of row 1 from: it needs one of words and has none"),
     ("picture", {"words": "red and " * 200}, {}, DataError, "words: a text of .* tokens; this model reads"),
     ("picture", {"words": "red"}, {"n": 0}, DataError, "n: expected 1 to 1000 of each row, found 0"),
     ("picture", {"words": "red"}, {"guidance": -1.0}, DataError, "guidance: expected a number above 0"),
