@@ -1,8 +1,8 @@
 """Emoji painted from their names: names never trained on, under a judge that knows another hand's drawings.
 
 The painter learns from Google's drawings and a frozen BERT's reading of their names, without the names of one fold of
-five (whole base names; flags are left out). The judge is a contrast of a frozen ResNet-50 with the same BERT, trained
-on Twitter's drawings of all names. A painted picture finds its name where that is the nearest of 100, the other 99 drawn
+five (whole base names; flags are left out). The judge is a contrast of a frozen ResNet-50 and the same BERT, trained on
+Twitter's drawings of all names. A painted picture finds its name where that is the nearest of 100, the other 99 drawn
 among the held-out ones. Beside stand Google's own drawing (the most that can be reached) and the training drawing whose
 name is nearest to the BERT (retrieval instead of generation).
 

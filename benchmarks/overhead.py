@@ -39,7 +39,7 @@ def bare_loop(model: Model, prepared: Prepared, batches: list[np.ndarray]) -> fl
     optimizer = make_optimizer(model, options)
     ready = []
     for rows in batches:
-        drawn = sample_subsets(prepared.samples.presence[rows], Draws(0, 0, rows), options)
+        drawn = sample_subsets(prepared.samples.presence[rows], Draws(0, 0, rows), options, model.schema.names)
         ready.append((make_batch(prepared.samples, rows), [torch.from_numpy(presence) for presence in drawn]))
     model.train()
     started = time.perf_counter()

@@ -112,6 +112,17 @@ def distil(bench: Bench, seed: int) -> None:
                  transfer={"teacher": teacher})
 
 
+def begun(bench: Bench, seed: int) -> None:
+    """The same student, begun with the audio encoder that its teacher has learned."""
+    rows = bench.rows(seed)
+    few = part_of(bench.train, rows[: len(rows) // 10])
+    bench.fitted("labelled tenth", few, AUDIO, seed)
+    teacher = bench.fitted("teacher, labelled tenth", few, BOTH, seed)
+    everything = blanked(bench.train, rows[len(rows) // 10 :], (TARGET,))
+    bench.fitted("student, begun with its teacher", everything, AUDIO, seed,
+                 transfer={"teacher": teacher, "init": teacher})
+
+
 def cross(bench: Bench, seed: int) -> None:
     """Half of the rows have a picture and a label, the other half are pairs without one."""
     rows = bench.rows(seed)
@@ -142,9 +153,10 @@ def init(bench: Bench, seed: int) -> None:
     bench.fitted("200 rows, linear probe", few, AUDIO, seed, transfer={"init": origin, "freeze": {"all": None}})
 
 
-PARTS = {"distil": distil, "cross": cross, "one_run": one_run, "init": init}
+PARTS = {"distil": distil, "begun": begun, "cross": cross, "one_run": one_run, "init": init}
 COMPARED = {
     "distil": (("student, all rows", "labelled tenth"), ("teacher, labelled tenth", "labelled tenth")),
+    "begun": (("student, begun with its teacher", "labelled tenth"),),
     "cross": (("taught by pictures", "all labels"),),
     "one_run": (),
     "init": (("200 rows, fine-tuned", "200 rows"), ("200 rows, linear probe", "200 rows")),
