@@ -110,7 +110,7 @@ def test_only_costly_kinds_that_are_shared_enough(tmp_path: Path) -> None:
     assert len(np.unique(own[0])) == 8
     batch = make_batch(samples, put_together(rows, cells)[:16])
     assert len(batch.inputs["photo"].cells.unique()) == 4
-    few = rows[: 31]
+    few = rows[:31]
     assert shared_cells(samples, few) is None
     assert shared_cells(samples, rows[:32]) is not None
     (tmp_path / "texts").mkdir()
