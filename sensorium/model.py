@@ -113,7 +113,8 @@ class Model(Network):
             for subset in subsets:
                 presence = self.subset_of(view.presence, subset, complete)
                 for predictor in self.objectives():
-                    fused, kept = view.restricted(predictor).fuse(presence)
+                    own = view.restricted(predictor)
+                    fused, kept = own.fuse(own.asked(presence))
                     if fused is not None:
                         yield (predictor.name, subset), predictor.outputs(fused), kept
 

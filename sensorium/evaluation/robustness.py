@@ -216,7 +216,8 @@ def _read(
                 view = model.view(encoded)
                 presence = encoded.presence & hidden
                 for predictor in model.objectives():
-                    fused, kept = view.restricted(predictor).fuse(presence)
+                    own = view.restricted(predictor)
+                    fused, kept = own.fuse(own.asked(presence))
                     if fused is None:
                         continue
                     values = predictor.outputs(fused).double().cpu().numpy()

@@ -96,6 +96,14 @@ class View:
             complete = complete & (allowed & asking).any(dim=1)
         return allowed & complete[:, None]
 
+    def asked(self, presence: Bool[Tensor, "batch modality"]) -> Bool[Tensor, "batch modality"]:
+        """The presence; nothing of rows in which it has no modality that asks, for what is answered without a question
+        says nothing."""
+        if not self._asks:
+            return presence
+        asking = torch.tensor([name in self._asks for name in self._names], device=presence.device)
+        return presence & (presence & asking).any(dim=1, keepdim=True)
+
     def filled(self, presence: Bool[Tensor, "batch modality"]) -> Bool[Tensor, "batch modality"]:
         """The presence; in rows where the objective may see nothing of it, all that the row has."""
         empty = ~self.allowed(presence).any(dim=1, keepdim=True)

@@ -205,3 +205,14 @@ def test_answers_in_words(tmp_path: Path) -> None:
     assert set(answer.contributions) == {"picture"}
     again = Model.load(model.save(tmp_path / "model"))
     assert again.ask("what is on the left please", {"picture": str(tmp_path / "1.png")}).value == answer.value
+
+
+def test_a_subset_without_a_question_says_nothing(answering: tuple[Model, Path]) -> None:
+    model, folder = answering
+    evaluation = sm.evaluate(model, folder / "asked.csv", robustness=False, information=False)
+    scores = {score.modalities: score.metrics["log_loss"].value for score in evaluation.subsets}
+    nothing = scores[("picture",)]
+    assert scores[("picture", "table")] == pytest.approx(nothing, abs=0.1)
+    prior = model.schema.targets[0].prior
+    assert nothing == pytest.approx(-np.dot(prior, np.log(prior)), abs=0.2)
+    assert scores[("question",)] != pytest.approx(nothing, abs=1e-3)
