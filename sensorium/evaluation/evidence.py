@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.answers import Answer
-from sensorium.data.kinds import AudioKind, ImageKind, TableKind, TextKind
+from sensorium.data.kinds import TIMED, ImageKind, TableKind, TextKind
 from sensorium.data.samples import Samples
 from sensorium.evaluation.attribution import TokenAttribution, attributions, explained_target
+from sensorium.evaluation.attribution_drawing import without_place
 from sensorium.model import Model
 
-ROWS_OF_PICTURE = ("upper", "middle", "lower")
-COLUMNS_OF_PICTURE = ("left", "centre", "right")
+Floats = npt.NDArray[np.float64]
+NINTHS = ("the upper left", "the upper centre", "the upper right", "the left", "the middle", "the right",
+          "the lower left", "the lower centre", "the lower right")
 MOST_WORDS = 3
 TELLING = 0.25
 
@@ -40,8 +42,8 @@ def evidence_lines(
         places = {} if told is None else told.tokens
     lines = []
     for name, bits in sorted((answer.contributions or {}).items(), key=lambda pair: -pair[1]):
-        where = "" if name not in places else _where(samples, model, name, places[name])
-        lines.append(f"{name} {bits:+.1f} bits{f': {where}' if where else ''}")
+        where = _where(samples, name, places[name]) if name in places and bits > 0 else ""
+        lines.append(f"{name} {bits:+.1f} bits{f': mostly {where}' if where else ''}")
     return lines
 
 
@@ -49,49 +51,53 @@ def _classes(model: Model, target: str | None) -> tuple[str, ...]:
     return explained_target(model, target).classes
 
 
-def _where(samples: Samples, model: Model, name: str, told: TokenAttribution) -> str:
-    """The part of a modality that speaks most for the answer, in words; nothing where none does."""
-    if told.span is None or not len(told.values) or told.values.max() <= 0:
+def _where(samples: Samples, name: str, told: TokenAttribution) -> str:
+    """The part of a modality that speaks most for the answer, in words; nothing where no part does."""
+    cells = samples.cells[name]
+    gains = np.maximum(told.values, 0.0)
+    slots = np.unique(told.cell).tolist()
+    slot = max(slots, key=lambda one: float(gains[told.cell == one].sum()))
+    own = told.cell == slot
+    span = None if told.span is None else told.span[own]
+    whole = without_place(cells.kind, span, int(own.sum()))
+    if span is None or gains[own][~whole].sum() <= gains[own][whole].sum():
         return ""
-    kind = model.schema.modality(name).kind
-    strongest = np.argsort(-told.values, kind="stable")
-    if isinstance(kind, ImageKind):
-        return f"mostly {_region(told)}"
-    if isinstance(kind, TextKind):
-        cells = samples.cells[name]
-        text = cells.arrays.get([int(cells.cells_of_row[0, 0])])[0]
-        words = _words(text, told, strongest)
-        return f"mostly {', '.join(repr(word) for word in words)}" if words else ""
-    if isinstance(kind, TableKind):
-        names = [column.name for column in kind.columns]
-        telling = [names[int(told.span[place, 0])] for place in strongest[:MOST_WORDS] if told.values[place] > 0]
-        return f"mostly {', '.join(telling)}"
-    if isinstance(kind, AudioKind) or told.span.shape[1] == 2:
-        begin, end = told.span[strongest[0]]
-        return f"mostly {begin:.1f} to {end:.1f} s"
-    return ""
+    span, gains = span[~whole], gains[own][~whole]
+    gains = np.where(gains >= TELLING * gains.max(), gains, 0.0)
+    strongest = [place for place in np.argsort(-gains, kind="stable").tolist() if gains[place] > 0]
+    if isinstance(cells.kind, ImageKind):
+        part = " and ".join(_regions(span, gains)) if len(np.unique(span, axis=0)) > 1 else ""
+    elif isinstance(cells.kind, TextKind):
+        text = cells.arrays.get([int(cells.cells_of_row[0, slot])])[0]
+        part = ", ".join(repr(word) for word in _words(text, span[strongest]))
+    elif isinstance(cells.kind, TableKind):
+        names = [column.name for column in cells.kind.columns]
+        part = ", ".join(names[int(span[place, 0])] for place in strongest[:MOST_WORDS])
+    elif cells.kind.name in TIMED:
+        part = f"{span[strongest[0], 0]:.1f} to {span[strongest[0], 1]:.1f} s"
+    else:
+        return ""
+    return f"number {slot + 1}, {part}" if len(slots) > 1 and part else part
 
 
-def _region(told: TokenAttribution) -> str:
-    """The ninth of the picture in which most of what speaks for the answer lies."""
-    assert told.span is not None
-    x, y = (told.span[:, 0] + told.span[:, 2]) / 2, (told.span[:, 1] + told.span[:, 3]) / 2
-    weights = np.maximum(told.values, 0.0)
-    row, column = (min(2, int(3 * float((weights * where).sum() / weights.sum()))) for where in (y, x))
-    if (row, column) == (1, 1):
-        return "the middle"
-    return f"the {ROWS_OF_PICTURE[row]} {COLUMNS_OF_PICTURE[column]}"
+def _regions(span: Floats, gains: Floats) -> list[str]:
+    """The ninth of the picture that holds most of what speaks for the answer; and another, apart from it, that holds
+    half as much."""
+    thirds = np.arange(3) / 3
+    across, down = (np.clip(np.minimum(span[:, side + 2, None], thirds + 1 / 3)
+                            - np.maximum(span[:, side, None], thirds), 0.0, None) for side in (0, 1))
+    held = (gains / (across.sum(axis=1) * down.sum(axis=1))) @ (down[:, :, None] * across[:, None, :]).reshape(-1, 9)
+    order = np.argsort(-held, kind="stable").tolist()
+    first = divmod(order[0], 3)
+    apart = [place for place in order if held[place] >= held[order[0]] / 2
+             and max(abs(place // 3 - first[0]), abs(place % 3 - first[1])) == 2]
+    return [NINTHS[place] for place in [order[0], *apart[:1]]]
 
 
-def _words(text: str, told: TokenAttribution, strongest: npt.NDArray[np.int64]) -> list[str]:
-    """The whole words around the strongest tokens."""
-    assert told.span is not None
-    most = told.values[strongest[0]]
+def _words(text: str, span: Floats) -> list[str]:
+    """The whole words around some tokens, the strongest first."""
     words: list[str] = []
-    for place in strongest:
-        if told.values[place] < TELLING * most or len(words) == MOST_WORDS:
-            break
-        begin, end = (int(edge) for edge in told.span[place])
+    for begin, end in span.astype(int).tolist():
         while begin < end and text[begin : begin + 1].isspace():
             begin += 1
         while begin > 0 and not text[begin - 1].isspace():
@@ -101,4 +107,4 @@ def _words(text: str, told: TokenAttribution, strongest: npt.NDArray[np.int64]) 
         word = text[begin:end].strip(" ?!.,;:")
         if word and word not in words:
             words.append(word)
-    return words
+    return words[:MOST_WORDS]
