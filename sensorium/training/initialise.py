@@ -46,7 +46,7 @@ class Taken:
 
 def taken(origin: Model, model: Model) -> Taken:
     """What a model can take over from another: encoders by modality, the fusion where both have the same, heads by
-    target and class, contrast's head. Everything has the model's shape.
+    target and class, the heads of alignment, what paints and writes. Everything has the model's shape.
 
     Args:
         origin: the other, trained model.
@@ -84,6 +84,14 @@ def taken(origin: Model, model: Model) -> Taken:
         found = _fitting(theirs.state_dict(), own.state_dict()) if theirs is not None and fits else {}
         values |= {f"aligners.{place}.{key}": value for key, value in found.items()}
         said += [f"objective {own.name}"] if found else []
+    for place, maker in enumerate(model.generative()):
+        before = next((one for one in origin.generative()
+                       if (one.name, one.to_name, type(one)) == (maker.name, maker.to_name, type(maker))), None)
+        found = {} if before is None else _fitting(before.state_dict(), maker.state_dict())
+        if model.schema.names != origin.schema.names:
+            found.pop("memory.marks", None)
+        values |= {f"makers.{place}.{key}": value for key, value in found.items()}
+        said += [_share(f"objective {maker.name}", found, maker)] if found else []
     own_names = [name for name in model.schema.names if name not in parts]
     lines = [f"taken over: {'; '.join(said) or 'nothing'}"]
     if own_names or "fusion" not in parts:

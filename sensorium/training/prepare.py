@@ -115,7 +115,7 @@ def prepare(
     if strict:
         samples.refuse_unreadable()
     _refuse_useless(samples, schema)
-    samples = _with_words(samples, made, recipe, splits.train)
+    samples = _with_words(samples, made, recipe, splits.train, sources.origin)
     readable = np.asarray(samples.presence.any(axis=1))
     kept = Splits(train=splits.train[readable[splits.train]], validation=splits.validation[readable[splits.validation]],
                   calibration=splits.calibration[readable[splits.calibration]], test=splits.test, note=splits.note)
@@ -156,9 +156,12 @@ def _measured(data: Data, schema: Schema, rows: Rows, taught: frozenset[str]) ->
     return found.model_copy(update={"targets": tuple(known.get(one.name, one) for one in schema.targets)})
 
 
-def _with_words(samples: Samples, made: dict[str, str], recipe: Recipe, rows: Rows) -> Samples:
-    """The samples whose schema has the words of what is written, learned from these rows."""
-    words = dict(samples.schema.words)
+def _with_words(
+    samples: Samples, made: dict[str, str], recipe: Recipe, rows: Rows, origin: Model | None,
+) -> Samples:
+    """The samples whose schema has the words of what is written: those of the run to begin with, where it writes the
+    same; else learned from these rows."""
+    words = {} if origin is None else {name: own for name, own in origin.schema.words.items() if name in made.values()}
     for name, own in (("caption", recipe.objectives.caption), ("answer", recipe.objectives.answer)):
         if own is None or name not in made or made[name] in words:
             continue

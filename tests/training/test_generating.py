@@ -216,3 +216,13 @@ def test_a_subset_without_a_question_says_nothing(answering: tuple[Model, Path])
     prior = model.schema.targets[0].prior
     assert nothing == pytest.approx(-np.dot(prior, np.log(prior)), abs=0.2)
     assert scores[("question",)] != pytest.approx(nothing, abs=1e-3)
+
+
+def test_a_run_can_begin_with_what_another_paints_and_writes(trained: Model, table: Path, tmp_path: Path) -> None:
+    origin = trained.save(tmp_path / "origin")
+    recipe = _recipe(MAKES_ALL, epochs=1, learning_rate=1e-12)
+    begun = sm.fit(table, recipe.changed("transfer", init=str(origin)), progress=False)
+    assert begun.schema.words == trained.schema.words
+    for name, value in trained.state_dict().items():
+        if name.startswith("makers."):
+            assert torch.allclose(value, begun.state_dict()[name], atol=1e-6), name
