@@ -60,7 +60,7 @@ class TextDecoder(nn.Module):
     Example:
         >>> decoder = TextDecoder(300, 32, max_tokens=8)
         >>> memory = Tokens(torch.randn(2, 5, 32), torch.ones(2, 5, dtype=torch.bool))
-        >>> decoder(torch.tensor([[BOS, 7, 9], [BOS, 8, EOS]]), memory).shape
+        >>> decoder(torch.tensor([[2, 7, 9], [2, 8, 3]]), memory).shape
         torch.Size([2, 3, 300])
 
     Source: Vaswani et al. 2017, "Attention is all you need", with the norms of Xiong et al. 2020.
