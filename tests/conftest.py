@@ -9,7 +9,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-CHECKED = ("sensorium.encoders", "sensorium.fusion", "sensorium.objectives")
+CHECKED = ("sensorium.encoders", "sensorium.fusion", "sensorium.generation", "sensorium.objectives")
 install_import_hook(CHECKED, "beartype.beartype")
 
 from pathlib import Path  # noqa: E402
