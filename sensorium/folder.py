@@ -34,6 +34,7 @@ FORMAT = 2
 WEIGHTS, RECIPE, SCHEMA, FACTS, REPORT, CARD = (
     "model.safetensors", "recipe.yaml", "schema.json", "metrics.json", "report.html", "README.md")
 TYPICAL = "typical.safetensors"
+PICTURES = "pictures.png"
 FAMILIAR = "familiar.safetensors"
 
 
@@ -107,6 +108,8 @@ def _write(model: Model, part: Path, report: str | None) -> None:
              "facts": model.facts, "history": model.history}
     (part / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
     (part / CARD).write_text(model_card(model.schema, model.recipe, model.facts), encoding="utf-8")
+    if model.course:
+        (part / PICTURES).write_bytes(model.course)
     if report is not None:
         (part / REPORT).write_text(report, encoding="utf-8")
 
@@ -164,6 +167,7 @@ def load_model(
         if kept.get("familiar") is not None:
             model.familiar = Familiarity.restored(schema.names, kept["familiar"], load_arrays(path / FAMILIAR))
         model.facts, model.history = kept["facts"], kept["history"]
+        model.course = (path / PICTURES).read_bytes() if (path / PICTURES).is_file() else b""
     except SensoriumError:
         raise
     except (OSError, ValueError, KeyError, ValidationError, SafetensorError, RuntimeError) as error:

@@ -56,6 +56,7 @@ class Model(Network):
             attribution starts from. Empty until trained.
         history: what training left: one dictionary an epoch.
         facts: what training found out and the report repeats (splits, steps, seconds …), plain values.
+        course: a PNG of pictures painted for the same rows as training went on; empty where there are none.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Model(Network):
         self.typical: dict[str, Tensor] = {}
         self.history: list[dict[str, Any]] = []
         self.facts: dict[str, Any] = {}
+        self.course = b""
 
     def outputs(
         self, samples: Samples, rows: npt.NDArray[np.int64], subsets: Sequence[Subset], *, complete: bool = True,

@@ -16,12 +16,22 @@ def evaluate(
     table: Annotated[Path, typer.Argument(help="A table with the targets' columns.")],
     out: Annotated[Path | None, typer.Option(help="Where to write the report; <run>/evaluation-<table>.html by "
                                                   "default.")] = None,
-    baselines: Annotated[bool, typer.Option(help="Fit shallow models on the training table and score them "
-                                                 "beside.")] = True,
+    baselines: Annotated[bool, typer.Option(help="Compare with the training table: shallow models fitted on it, "
+                                                 "pictures that may be copied from it.")] = True,
     robustness: Annotated[bool, typer.Option(help="Damage each modality in turn, and let it be missing, and see how "
                                                   "the score falls.")] = True,
     information: Annotated[bool, typer.Option(help="See what pairs of modalities tell alike, alone, and only "
                                                    "together.")] = True,
+    generated: Annotated[bool, typer.Option(help="Write and paint for the rows, where the model does, and compare with "
+                                                 "what is true.")] = True,
+    features: Annotated[Path | None, typer.Option(
+        help="Painted pictures: compare them by what this pretrained picture encoder sees (a folder, as ResNet-50; "
+             "about 0.1 seconds a picture).")] = None,
+    judge: Annotated[Path | None, typer.Option(
+        help="Painted pictures: a model folder that says whether they fit what they were made from; trained with "
+             "objective contrast on an image column and some of these.")] = None,
+    pictures: Annotated[int | None, typer.Option(help="Painted pictures: how many rows to paint for; 500, or fewer "
+                                                      "where that takes long.")] = None,
     zero_shot: Annotated[str | None, typer.Option(
         help="Sort the rows into this column's classes by their names alone.")] = None,
     prompt: Annotated[list[str] | None, typer.Option(
@@ -66,7 +76,7 @@ def evaluate(
     samples = with_stored_features(model, samples)
     shot_lines, shot_json = shot_scores(model, samples, table, shots, allow_outside=allow_outside)
     evaluation = score(model, samples, baselines=baselines, by=listed(by), table=data.table, robustness=robustness,
-                       information=information)
+                       information=information, generated=generated, features=features, judge=judge, pictures=pictures)
     evaluation.notes[:0] = training_note(model, table)
     report = out or run / f"evaluation-{table.stem}.html"
     report.parent.mkdir(parents=True, exist_ok=True)

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.data.read import Data, as_samples
-from sensorium.data.samples import Samples
+from sensorium.data.samples import Samples, split_words
 from sensorium.data.schema import Target
 from sensorium.data.table import Table, read_table
 from sensorium.errors import AlignmentError, DataError
 from sensorium.evaluation.contributions import contributions_of
 from sensorium.evaluation.embedder import estimate_json, metrics_json
 from sensorium.evaluation.gain import Fusion, fusion_gain
+from sensorium.evaluation.generated import Generated, comparison_of, generated_of
 from sensorium.evaluation.groups import check_columns
 from sensorium.evaluation.information import SECONDS, Information, decompose_pairs, pairs_to_decompose
 from sensorium.evaluation.retrieval import RetrievalScore, retrieval
@@ -50,6 +51,7 @@ class Evaluation:
         trust: coverage of confidence sets, scores by group, rows unlike the training data, contradictions.
         robustness: how the score falls as one modality is damaged or missing, for every target and modality.
         information: what pairs of modalities tell alike, alone and only together, for every target.
+        generated: texts and pictures that the model makes.
         notes: fallbacks, unreadable cells and unseen labels, a line each.
         unreadable: the unreadable cells, in words.
         predicted: target → (row, output) probabilities or numbers with whatever each row has, for the report.
@@ -72,6 +74,7 @@ class Evaluation:
     trust: Trust = field(default_factory=Trust)
     robustness: list[Robustness] = field(default_factory=list)
     information: list[Information] = field(default_factory=list)
+    generated: Generated = field(default_factory=Generated)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `sensorium evaluate --json` prints them."""
@@ -89,6 +92,7 @@ class Evaluation:
             **self.trust.to_json(),
             "robustness": [one.to_json() for one in self.robustness],
             "information": [one.to_json() for one in self.information],
+            "generated": self.generated.to_json(),
             "notes": self.notes,
             "unreadable": self.unreadable,
         }
@@ -98,15 +102,18 @@ def evaluate(
     model: Model | str | Path, data: Data | Samples | str | Path, *, rows: Rows | None = None, baselines: bool = False,
     train: Samples | None = None, train_rows: Rows | None = None, seed: int = 0, by: Sequence[str] = (),
     table: Table | None = None, calibrated: Rows | None = None, robustness: bool = True, information: bool = True,
+    generated: bool = True, features: str | Path | None = None, judge: Model | str | Path | None = None,
+    pictures: int | None = None,
 ) -> Evaluation:
     """Score a model on rows it has not seen: every subset of modalities, fusion against the best single one,
-    contributions, retrieval where its modalities are aligned, and on request shallow baselines.
+    contributions, retrieval where its modalities are aligned, what it makes, and on request shallow baselines.
 
     Args:
         model: a trained model, or its folder.
         data: a table (path, data or decoded) with the targets' columns.
         rows: (row,) score only these rows.
-        baselines: fit shallow models on the training table, which must be where the recipe says, or be given.
+        baselines: compare with the training table, which must be where the recipe says, or be given: fit shallow
+            models on it, and look there for what painted pictures might be copies of.
         train, train_rows: the decoded training table and its training rows, where they are at hand.
         seed: of the bootstrap.
         by: columns of the table to score groups of rows by; besides, by the schema's group column where that makes
@@ -115,10 +122,14 @@ def evaluate(
         calibrated: rows that set the thresholds of confidence sets, which are not judged by them.
         robustness: damage each modality in turn, and let it be missing ever more often.
         information: decompose what pairs of modalities tell.
+        generated: write and paint for the rows, where the model does.
+        features: the folder of a pretrained picture encoder to compare pictures by; None: thumbnails.
+        judge: a model that reads pictures and what they are made from, in one space, to say whether they fit.
+        pictures: how many rows to paint for; None: 500, or fewer where that takes long.
 
     Raises:
         DataError: no target's column is there, or no row can be scored.
-        RecipeError: a column to group by is not there.
+        RecipeError: a column to group by is not there, or these cannot judge the model's pictures.
 
     Example: sensorium.evaluate(model, "test.csv").fusion[0].sentence
     """
@@ -127,13 +138,15 @@ def evaluate(
         data = Data(read_table(data), model.recipe.data)
     table = data.table if table is None and isinstance(data, Data) else table
     check_columns(by, table)
+    comparison = comparison_of(model, features=features, judge=judge, rows=pictures)
     samples = with_stored_features(model, data if isinstance(data, Samples) else as_samples(data, model.schema))
     chosen = np.arange(len(samples)) if rows is None else rows
     there = [target for target in model.schema.targets if target.name in samples.labels]
     targets = [target for target in there if samples.labels[target.name].mask[chosen].any()]
-    if there and not targets:
+    makes = generated and bool(model.generative())
+    if there and not targets and not makes:
         raise DataError(f"nothing to score: target {there[0].name!r} has no label in the rows to score")
-    if not targets and not model.aligned:
+    if not targets and not model.aligned and not makes:
         raise DataError(f"nothing to score: the table has none of the targets "
                         f"({', '.join(t.name for t in model.schema.targets)}); sensorium predict needs no targets")
     names = model.schema.names
@@ -163,6 +176,11 @@ def evaluate(
             scored, target, raw[target.name], pairs, seconds=SECONDS / len(targets)))
     if targets and robustness:
         _add(evaluation.robustness, evaluation.notes, robustness_curves(model, samples, chosen, seed=seed))
+    train, train_rows = _training_rows(model, train, train_rows) if baselines else (None, None)
+    if makes:
+        made = generated_of(scored, comparison, table=table, train=train, train_rows=train_rows)
+        evaluation.notes.extend(made.notes)
+        evaluation = replace(evaluation, generated=made)
     _add_retrieval(evaluation, scored)
     evaluation = replace(evaluation, trust=trust_of(scored, raw, evaluation.predicted, vectors[everything], by=by,
                                                     table=table, calibrated=calibrated))
@@ -196,7 +214,9 @@ def _add_retrieval(evaluation: Evaluation, scored: Scored) -> None:
             evaluation.retrieval.extend(retrieval(scored.model, scored.samples, scored.rows, seed=scored.seed))
         except AlignmentError as error:  # no row has two modalities
             evaluation.notes.append(f"retrieval could not be scored: {error}")
-    if not evaluation.predicted and not evaluation.retrieval:
+    if not evaluation.predicted and not evaluation.retrieval and not evaluation.generated:
+        if not scored.model.aligned:
+            raise DataError(f"nothing to score in {len(presence)} rows: {'; '.join(evaluation.generated.notes)}")
         absent = [name for place, name in enumerate(names) if not presence[:, place].any()]
         why = f"{', '.join(absent)} is absent in all of them" if absent else "no row has two modalities"
         raise DataError(f"nothing to score in {len(presence)} rows: {why}, so that nothing can find anything")
@@ -206,14 +226,27 @@ def _add_baselines(
     evaluation: Evaluation, scored: Scored, train: Samples | None, train_rows: Rows | None,
 ) -> None:
     """Shallow models, fitted on the training table: given, or where the recipe says."""
-    model, source = scored.model, scored.model.recipe.source
-    if train is None and (source is None or not Path(source).exists()):
-        evaluation.notes.append(f"no shallow baselines: the training table {source!r} is not here")
-        return
+    model = scored.model
     if train is None:
-        train = as_samples(str(source), model.schema, allow_outside=model.recipe.data.allow_outside)
-    evaluation.baselines.extend(shallow_scores(model, with_stored_features(model, train), train_rows, scored.samples,
-                                               scored.rows, seed=scored.seed))
+        evaluation.notes.append(f"no shallow baselines: the training table {model.recipe.source!r} is not here")
+        return
+    evaluation.baselines.extend(shallow_scores(model, train, train_rows, scored.samples, scored.rows,
+                                               seed=scored.seed))
+
+
+def _training_rows(
+    model: Model, train: Samples | None, train_rows: Rows | None,
+) -> tuple[Samples | None, Rows | None]:
+    """The decoded training table: given, or where the recipe says, but for rows that its split column calls test."""
+    source = model.recipe.source
+    if train is not None:
+        return with_stored_features(model, train), train_rows
+    if not (model.schema.targets or model.painting()) or source is None or not Path(source).exists():
+        return None, None
+    table = read_table(source, allow_outside=model.recipe.data.allow_outside)
+    words = split_words(table, model.schema)
+    return (with_stored_features(model, as_samples(Data(table, model.recipe.data), model.schema)),
+            None if words is None else np.flatnonzero(words != "test"))
 
 
 def _patterns(samples: Samples, rows: Rows) -> list[frozenset[str]]:

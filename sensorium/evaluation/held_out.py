@@ -42,8 +42,7 @@ class HeldOut:
                            f"answers")
         if not len(rows):
             return
-        self._console.say("scoring every subset of modalities on the held-out rows, and shallow baselines beside"
-                          if model.schema.targets else "scoring on the held-out rows how modalities find each other")
+        self._console.say(f"scoring on the held-out rows {'; '.join(_what(model))}")
         try:
             self.evaluation = evaluate(model, prepared.samples, rows=rows, baselines=True, train=prepared.samples,
                                        train_rows=splits.train, table=self._table, calibrated=splits.calibration,
@@ -52,7 +51,8 @@ class HeldOut:
             self._console.say(f"the held-out rows could not be scored: {error}")
             return
         self._chosen = model
-        model.facts["held_out"] = {"sentence": " ".join(f.sentence for f in self.evaluation.fusion) or self.about,
+        sentences = [*(f.sentence for f in self.evaluation.fusion), *self.evaluation.generated.headlines]
+        model.facts["held_out"] = {"sentence": " ".join(sentences) or self.about,
                                    "table": score_lines(self.evaluation)}
 
     def lines(self) -> list[str]:
@@ -67,3 +67,11 @@ class HeldOut:
         about = self.about + (f". The saved model was then refitted on {refit['rows']:,} training and validation rows "
                               f"with the same number of steps" if refit else "")
         return write_report(self._chosen, self.evaluation, title=title, about=about)
+
+
+def _what(model: Model) -> list[str]:
+    """What is looked at, in words."""
+    words = [(bool(model.schema.targets), "every subset of modalities, and shallow baselines beside"),
+             (model.aligned, "how modalities find each other"),
+             (bool(model.generative()), "what it makes")]
+    return [one for wanted, one in words if wanted]

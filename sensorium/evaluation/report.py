@@ -26,6 +26,7 @@ from sensorium.evaluation.curves import robustness_part
 from sensorium.evaluation.evaluate import Evaluation
 from sensorium.evaluation.finds import retrieval_part
 from sensorium.evaluation.gain import FEWEST, Fusion
+from sensorium.evaluation.generated_parts import generated_part
 from sensorium.evaluation.mistakes import Album, worst_mistakes
 from sensorium.evaluation.plots import Axis, bars, known, number_words, percent_words, signed
 from sensorium.evaluation.scores import HIGHER_IS_BETTER, METRIC_WORDS, Baseline, Score, primary_metric
@@ -90,6 +91,7 @@ def write_report(model: Model, evaluation: Evaluation, *, title: str, about: str
     template = environment.from_string(files("sensorium.evaluation").joinpath("report.html.jinja").read_text("utf-8"))
     return template.render(title=title, about=about, parts=parts, names=model.schema.names, rows=evaluation.rows,
                            retrieval=retrieval_part(model, evaluation, album),
+                           generated=generated_part(model, evaluation, album),
                            attribution=attribution_part(model, evaluation),
                            trust=trust_parts(model, evaluation, album), fusions=fusions_part(model),
                            learning=_learning(model), run=_run(model, evaluation), looks=plots.series_look,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sensorium.evaluation.evaluate import Evaluation
+from sensorium.evaluation.generated import generated_lines
 from sensorium.evaluation.retrieval import retrieval_lines
 from sensorium.evaluation.scores import METRIC_WORDS
 from sensorium.metrics.bootstrap import Estimate
@@ -32,6 +33,7 @@ def score_lines(evaluation: Evaluation) -> list[str]:
             lines.append(f"{target}: contributions (Shapley, {unit}): {', '.join(shares)}")
     if evaluation.retrieval:
         lines += ["", *retrieval_lines(evaluation.retrieval)]
+    lines += generated_lines(evaluation.generated)
     lines += ["", *looked] if (looked := evaluation.trust.lines()) else []
     lines += [*_information_lines(evaluation), *_robustness_lines(evaluation)]
     lines += evaluation.notes

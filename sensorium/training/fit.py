@@ -219,7 +219,7 @@ def _contest(
             with console.bar("training" if len(names) == 1 else f"training {name}") as bar:
                 progress = train(model, prepared.learning, rows_to_learn(model, prepared, splits.train),
                                  splits.validation, plan, device=device, report=bar, deadline=deadline,
-                                 checkpoint=checkpoint, judged=prepared.samples)
+                                 checkpoint=checkpoint, judged=prepared.samples, say=console.say)
             _refuse_diverged(progress, validated=len(splits.validation) > 0)
         except (AlignmentError, TrainingError) as error:  # the former: what is to be aligned is no longer finite
             diverged = error if isinstance(error, TrainingError) else TrainingError(
@@ -289,7 +289,7 @@ def _refit(
         return None
     _refuse_diverged(progress, validated=False)
     again.fusion.volume.copy_(model.fusion.volume)
-    again.history, again.facts = model.history, model.facts
+    again.history, again.facts, again.course = model.history, model.facts, model.course
     again.facts["refit"] = {"rows": len(rows), "steps": progress.step}
     if model.imputer is not None:
         renew_imputer(again, prepared.samples, np.union1d(rows, prepared.unlabelled), before=model,

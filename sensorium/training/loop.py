@@ -21,6 +21,7 @@ from sensorium.objectives import Loss
 from sensorium.recipe import TrainingOptions
 from sensorium.training.buckets import bucketed, row_lengths
 from sensorium.training.checkpoint import load_checkpoint, save_checkpoint
+from sensorium.training.course_pictures import CoursePictures
 from sensorium.training.distributed import Device
 from sensorium.training.freezing import Freezing
 from sensorium.training.modulation import encoder_place, everywhere, modulate
@@ -62,6 +63,7 @@ class Progress:
 def train(
     model: Model, samples: Samples, rows: Rows, validation: Rows, plan: Plan, *, device: Device, report: Report,
     checkpoint: Path | None = None, deadline: float | None = None, judged: Samples | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Progress:
     """Train a model in place; it ends with the weights of the best validation, or the last ones without validation.
 
@@ -77,6 +79,7 @@ def train(
         deadline: a time.monotonic() by which to end; the schedule is changed to meet it. Such a run depends on the
             machine's speed, and only a run without one resumes bit for bit.
         judged: the same table with the labels that validation goes by; None: those of `samples`.
+        say: called with what a person should know at once, in words.
     """
     options = model.recipe.training
     model.to(device.device)
@@ -88,6 +91,7 @@ def train(
         best, facts = load_checkpoint(checkpoint, model, optimizer, opponents.optimizers)
         progress = Progress(**facts)
     wrapped = device.wrap(model)
+    course = CoursePictures.of(model, samples if judged is None else judged, validation, checkpoint, say)
     losses: list[Loss] = []
     lengths, shared = row_lengths(samples), shared_cells(samples, rows)
     batches: list[Rows] = []
@@ -117,6 +121,9 @@ def train(
             best = _end_epoch(model, samples if judged is None else judged, validation, progress, losses, best, epoch)
             losses = []
             progress.stopped = _why_stop(progress, options, plan, finished)
+            if course is not None and device.is_main and (
+                    looked := course.look(epoch + 1, done=progress.done, last=bool(progress.stopped))) is not None:
+                progress.history[-1]["pictures"] = looked
             if deadline is not None:
                 rate = _rate_to_deadline(progress, deadline, plan)
             if checkpoint is not None and device.is_main and _due(written, bool(progress.stopped)):
@@ -129,6 +136,8 @@ def train(
     if best is not None:
         model.load_state_dict(best)
     model.finish()
+    if course is not None:
+        model.course = course.sheet(len(progress.history))
     return progress
 
 

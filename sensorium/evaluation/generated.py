@@ -1,0 +1,259 @@
+"""What a model makes, told as it is: its texts against the true ones, its pictures against the real ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sensorium.data.samples import Samples
+from sensorium.data.table import Table
+from sensorium.errors import RecipeError
+from sensorium.evaluation.generated_copies import Copies, copies_of
+from sensorium.evaluation.generated_features import PictureFeatures, plain_features, pretrained_features
+from sensorium.evaluation.generated_finds import Finds, finds_of
+from sensorium.evaluation.generated_judge import Judge, judge_of, own_judge
+from sensorium.evaluation.generated_likeness import Likeness, likeness
+from sensorium.evaluation.generated_painting import Painting, painting_of, real_pictures
+from sensorium.evaluation.generated_rows import has_all, readable
+from sensorium.evaluation.generated_texts import TEXT_WORDS, Texts, texts_of
+from sensorium.evaluation.plots import number_words, percent_words
+from sensorium.evaluation.scored import Scored
+from sensorium.metrics.bootstrap import Estimate
+from sensorium.model import Model
+from sensorium.objectives import Caption
+
+Rows = npt.NDArray[np.int64]
+MOST_REFERENCE = 500
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What pictures that a model paints are compared by and with.
+
+    Args:
+        features: how pictures are compared.
+        judge: who says whether they show what they should; None: the model itself, where it can.
+        rows: how many to paint for; None: as many as a minute allows.
+    """
+
+    features: PictureFeatures
+    judge: Judge | None = None
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What was found about the pictures of one column.
+
+    Args:
+        painting: the pictures.
+        likeness: as a whole, against the real ones.
+        finds: whether they find what they were made from; None where no judge can tell.
+        copies: whether they are copies of training pictures; None without these.
+        notes: what was left out, and why.
+    """
+
+    painting: Painting
+    likeness: Likeness
+    finds: Finds | None
+    copies: Copies | None
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        one = self.painting
+        return {"to": one.to, "reads": list(one.reads), "rows": len(one.rows), "not_drawn": one.not_drawn,
+                "nothing_to_paint_from": one.left_out[0], "same_picture": one.left_out[1],
+                "no_real_picture": int((~one.known).sum()), "likeness": self.likeness.to_json(),
+                "retrieval": None if self.finds is None else self.finds.to_json(),
+                "copies": None if self.copies is None else self.copies.to_json(), "notes": list(self.notes)}
+
+    @property
+    def sentences(self) -> list[str]:
+        """The findings in words, a paragraph each."""
+        return [*self.likeness.sentences, *([] if self.finds is None else [self.finds.sentence]),
+                *([] if self.copies is None else [self.copies.sentence])]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a model makes.
+
+    Args:
+        texts: of each objective that writes.
+        pictures: of the objective that paints; None where there is none, or nothing to paint from.
+        notes: what could not be made at all, and why.
+    """
+
+    texts: list[Texts] = field(default_factory=list)
+    pictures: Pictures | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return self.pictures is not None or any(one.lines for one in self.texts)
+
+    @property
+    def headlines(self) -> list[str]:
+        """A sentence about each thing that is made."""
+        told = [] if self.pictures is None else self.pictures.sentences[:1]
+        return [*(text_sentence(one) for one in self.texts if one.lines), *told]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"texts": [one.to_json() for one in self.texts if one.lines],
+                "pictures": None if self.pictures is None else self.pictures.to_json()}
+
+
+def comparison_of(
+    model: Model, *, features: str | Path | None = None, judge: Model | str | Path | None = None,
+    rows: int | None = None,
+) -> Comparison:
+    """What painted pictures are compared by, refused before any work where it cannot be.
+
+    Args:
+        model: that is judged.
+        features: the folder of a pretrained picture encoder; None: thumbnails.
+        judge: a model (or its folder) that reads a picture and something that pictures are made from, in one space.
+        rows: how many to paint for.
+
+    Raises:
+        RecipeError, AlignmentError: the model paints nothing, or these cannot judge its pictures.
+    """
+    painter = model.painting()
+    if painter is None:
+        if features is not None or judge is not None or rows is not None:
+            raise RecipeError("features, judge and pictures are for a model that paints: train it with --objective "
+                              "paint")
+        return Comparison(plain_features())
+    if rows is not None and rows < 1:
+        raise RecipeError(f"pictures: expected rows to paint for, 1 or more, found {rows}")
+    names = readable(model, painter)
+    own: Judge | None
+    if judge is None:
+        own = own_judge(model, painter.to_name, names)
+    else:
+        name = str(judge) if not isinstance(judge, Model) else "the given model"
+        own = judge_of(judge if isinstance(judge, Model) else Model.load(judge), name, model.schema, painter.to_name,
+                       names)
+    return Comparison(plain_features() if features is None else pretrained_features(features), own, rows)
+
+
+def generated_of(
+    scored: Scored, comparison: Comparison, *, table: Table | None = None, train: Samples | None = None,
+    train_rows: Rows | None = None,
+) -> Generated:
+    """Make, for some of the scored rows, all that the model makes, and compare it with what is there.
+
+    Args:
+        scored: the rows.
+        comparison: what pictures are compared by and with.
+        table: where the rows came from.
+        train, train_rows: the decoded training table and its rows that were trained on, for what was learned by heart.
+    """
+    found, notes = [], []
+    for maker in scored.model.generative():
+        if isinstance(maker, Caption):
+            texts = texts_of(scored, maker)
+            found.append(texts)
+            if not texts.lines:
+                notes.append(f"{texts.to}: no text is scored: {_lacking(texts.left_out, 'true text', 'write')}")
+    pictures = _pictures(scored, comparison, table, train, train_rows)
+    if pictures is None and (painter := scored.model.painting()) is not None:
+        notes.append(f"{painter.to_name}: no row shows anything to paint from")
+    return Generated(found, pictures, notes)
+
+
+def generated_lines(generated: Generated) -> list[str]:
+    """What a person reads in a terminal: tables, and a sentence for each finding."""
+    from sensorium.evaluation.words import aligned
+
+    lines: list[str] = []
+    for one in generated.texts:
+        if not one.lines:
+            continue
+        table = [[f"{one.to}, made from", "rows", *(TEXT_WORDS[name] for name in one.lines[0].metrics)]]
+        for line in one.lines:
+            label = " + ".join(line.modalities) if line.modalities else "as found"
+            table.append([label, f"{line.rows:,}", *(_spread(value) for value in line.metrics.values())])
+            if line.others:
+                table.append(["texts of other rows", f"{line.rows:,}", *(
+                    _spread(line.others[name]) if name in line.others else "" for name in line.metrics)])
+        lines += ["", *aligned(table), text_sentence(one)]
+    if generated.pictures is not None:
+        lines += ["", generated.pictures.painting.said, *generated.pictures.sentences, *generated.pictures.notes]
+    return lines
+
+
+def text_sentence(texts: Texts) -> str:
+    """The finding about texts in words."""
+    line = texts.lines[0]
+    exact, cider = line.metrics["exact_match"], line.metrics["cider_d"]
+    said = (f"{texts.to}: the best text of {line.rows:,} rows is exactly right in {percent_words(exact.value)} (95 % "
+            f"interval {percent_words(exact.low)} to {percent_words(exact.high)})")
+    if line.others:
+        said += f"; texts made for other rows would be in {percent_words(line.others['exact_match'].value)}"
+        if np.isfinite([cider.value, line.others["cider_d"].value]).all():
+            said += (f" (CIDEr-D {number_words(cider.value)} against {number_words(line.others['cider_d'].value)})")
+    said += (f". It wrote {texts.distinct_made:,} different texts, where {texts.distinct_right:,} different ones are "
+             f"true.")
+    more = [f"{count:,} {words}" for count, words in (
+        (texts.repeated, "rows say the same as another one and were not written for twice"),
+        (texts.not_drawn, "further rows were left out to bound the time"),
+        (texts.left_out[0], "rows show nothing to write from"), (texts.left_out[1], "rows have no true text")) if count]
+    return said + (f" {'; '.join(more)}." if more else "")
+
+
+def _pictures(
+    scored: Scored, comparison: Comparison, table: Table | None, train: Samples | None, train_rows: Rows | None,
+) -> Pictures | None:
+    painter = scored.model.painting()
+    painting = None if painter is None else painting_of(scored, painter, most=comparison.rows)
+    if painter is None or painting is None:
+        return None
+    features, notes = comparison.features, []
+    if train is not None and train_rows is None:
+        train_rows = np.arange(len(train))
+    made, real = features.of(painting.made), np.zeros((0, 0))
+    several = np.stack([features.of(one) for one in painting.several])
+    real = features.of(painting.real[painting.known]) if painting.known.any() else made[:0]
+    reference = real
+    if len(reference) < 2 and train is not None and train_rows is not None:
+        rows = train_rows[has_all(train, [painting.to], train_rows)][:MOST_REFERENCE]
+        reference = features.of(real_pictures(train, painting.to, rows, painting.shape)) if len(rows) else reference
+    whole = likeness(made[painting.known], real, several, reference, features=features.name, seed=scored.seed)
+    finds: Finds | str = ("whether pictures show what they were made from is not judged: name a judge, --judge RUN, a "
+                          "model trained with objective contrast that reads a picture and what pictures are made from")
+    if comparison.judge is not None:
+        finds = finds_of(scored, painter, painting, comparison.judge, table=table, train=train, train_rows=train_rows)
+    copies = None
+    if train is not None and train_rows is not None:
+        copies = copies_of(painting, train, train_rows, features, made, real, seed=scored.seed)
+    if copies is None:
+        notes.append("whether pictures are copies of training pictures is not told: the training table is not at hand")
+    notes += [*whole.notes, *([finds] if isinstance(finds, str) else finds.notes)]
+    return Pictures(painting, whole, None if isinstance(finds, str) else finds, copies, tuple(notes))
+
+
+def _lacking(left_out: tuple[int, int], what: str, doing: str) -> str:
+    nothing, untrue = left_out
+    said = [f"{nothing:,} rows show nothing to {doing} from"] if nothing else []
+    said += [f"{untrue:,} rows have no {what}"] if untrue else []
+    return " and ".join(said) if said else "there is no row"
+
+
+def _spread(value: Estimate) -> str:
+    if not np.isfinite(value.value):
+        return "—"
+    return f"{_shown(value.value)} ({_shown(value.low)}–{_shown(value.high)})"
+
+
+def _shown(value: float) -> str:
+    return "—" if not np.isfinite(value) else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+__all__ = ["Comparison", "Generated", "Pictures", "comparison_of", "generated_lines", "generated_of",
+           "text_sentence"]
