@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--captions", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--objectives", nargs="*", default=["contrast", "caption"], help="Besides paint.")
     parser.add_argument("--judge", type=Path, default=None, help="A file that keeps the judge.")
     parser.add_argument("--out", type=Path, default=Path("painting"))
     given = parser.parse_args()
@@ -66,14 +66,14 @@ def main() -> None:
                 made = _made(model, folder, split, given.out / f"{method}-{split}-{given.size}.png")
                 _show(f"{method}, {'held-out' if split == 'test' else 'seen'} combinations",
                       *_judged(judge, folder, split, made))
-            if given.captions:
+            if "caption" in given.objectives:
                 _captions(model, folder)
 
 
 def _trained(folder: Path, method: str, given: argparse.Namespace) -> tuple[Model, float]:
     begun = time.monotonic()
     recipe = Recipe.read(Path(__file__).parents[1] / "recipes" / "generation.yaml")
-    objectives = {"paint": {"method": method}, **({"caption": {}} if given.captions else {})}
+    objectives = {"paint": {"method": method}, **{name: {} for name in given.objectives}}
     recipe = Recipe.checked({**recipe.model_dump(mode="json"), "objectives": objectives})
     recipe = recipe.changed("training", epochs=given.epochs, seed=given.seed, workers=0)
     recipe = recipe.changed("data", inputs=WORLD)

@@ -181,7 +181,8 @@ class CaptionOptions(Section):
 
 
 class PaintOptions(Section):
-    """The objective that learns to make pictures of a column from the other modalities.
+    """The objective that learns to make pictures of a column from the other modalities. A run with it goes to its end
+    and keeps the last step, because no loss says how good pictures are.
 
     Args:
         weight: its factor in the joint loss.

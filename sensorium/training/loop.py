@@ -247,7 +247,7 @@ def _end_epoch(
     if len(validation):
         result = validate(model, samples, validation)
         entry |= {"validation_loss": result.loss, "scores": result.scores}
-        if model.adversarial:  # the loss of a game says nothing about its pictures: the last step is kept
+        if model.painting() is not None:  # no loss says how good pictures are: the last step is kept
             progress.best_score, progress.best_step = result.loss, progress.step
         elif result.loss < progress.best_score:
             progress.best_score, progress.best_step = result.loss, progress.step
