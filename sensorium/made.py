@@ -67,8 +67,7 @@ def generate(
 ) -> list[Any]:
     """Make pictures or texts; see `Model.generate`."""
     maker = maker_of(model, to)
-    if not 1 <= n <= MOST:
-        raise DataError(f"n: expected 1 to {MOST} of each row, found {n}")
+    check_number(n)
     if guidance is not None and not 0.0 < guidance < float("inf"):
         raise DataError(f"guidance: expected a number above 0, found {guidance}")
     model.columns_of(modalities)
@@ -83,6 +82,12 @@ def generate(
                  for row in written(model, maker, samples, rows, n=n, seed=seed, sampling=sampling, beams=beams,
                                     modalities=modalities)]
     return found[0] if isinstance(given, Mapping) else found
+
+
+def check_number(n: int) -> None:
+    """Raise DataError for a number of pictures or texts a row that cannot be made."""
+    if not 1 <= n <= MOST:
+        raise DataError(f"n: expected 1 to {MOST} of each row, found {n}")
 
 
 def maker_of(model: Model, to: str | None) -> Generative:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sensorium.cli.given import AudioFile, Given, ImageFile, Text, VideoFile, given_row
+from sensorium.cli.given import AudioFile, Given, ImageFile, Text, VideoFile, given_row, media_columns
 from sensorium.cli.options import Json, listed, print_json
 
 if TYPE_CHECKING:
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 SHOWN = 3
 LEAST_SHOWN = 0.01
+MOST_LIKELY = 5
 
 
 def ask(
     run: Annotated[Path, typer.Argument(help="A model folder.")],
-    question: Annotated[str | None, typer.Argument(help="The question; left out: a talk, a question a line.")] = None,
+    question: Annotated[str | None, typer.Argument(help="The question; left out, as with --spoken: a talk, a question "
+                                                        "a line.")] = None,
     given: Given = None,
     text: Text = None,
     image: ImageFile = None,
@@ -48,7 +50,8 @@ def ask(
     model = Model.load(run)
     if not model.asking:
         raise RecipeError("this model answers no questions: train one with --objective answer")
-    about = given_row(model.schema, given, text=text, image=image, audio=audio, video=video, but=model.asking)
+    about = given_row(model.schema, given, text=text, image=image, audio=audio, video=video, but=model.asking,
+                      hint="what asks is the question, or --spoken FILE")
     used = listed(modalities) or None
     if question is not None and spoken is not None:
         raise DataError("the question is given twice: as text and with --spoken")
@@ -57,7 +60,10 @@ def ask(
             raise DataError("name the question: --json and --page are about one")
         _talk(model, about, target, used, evidence=evidence)
         return
-    asked: Any = question if spoken is None else _sound(spoken)
+    if page is not None and not model.schema.targets:
+        raise DataError("--page: it shows what moved an answer that is chosen among classes; this model writes its "
+                        "answers")
+    asked: Any = question if spoken is None else _sound(spoken, "--spoken")
     answer, lines = answered(model, asked, about, target, used, evidence=evidence, page=page)
     if json:
         print_json({"answer": answer.value, "probability": answer.probability, "probabilities": answer.probabilities,
@@ -84,14 +90,16 @@ def answered(
         samples = question_samples(model, question_row(model, question, about), modalities=modalities)
         lines = evidence_lines(model, samples, answer, target=target, modalities=modalities) if evidence else []
         if page is not None:
-            write_attribution_page(model, samples, page, title=str(question), modalities=modalities, of=1)
+            write_attribution_page(model, samples, page, title=str(question), target=target, modalities=modalities)
     return answer, lines
 
 
 def said(answer: Answer, evidence: list[str]) -> list[str]:
     """What a person reads: the answer with its probability, what else it could be, what it was read from."""
     if answer.probabilities is None:
-        lines = [str(answer.value)]
+        lines = [f"{answer.value:.4g}" if isinstance(answer.value, float) else str(answer.value)]
+        if answer.interval is not None:
+            lines[0] += f"  ({answer.interval[0]:.4g} to {answer.interval[1]:.4g})"
     else:
         ranked = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])
         others = [f"{name} {share:.0%}" for name, share in ranked
@@ -99,43 +107,59 @@ def said(answer: Answer, evidence: list[str]) -> list[str]:
         lines = [f"{answer.value}  ({answer.probability:.0%}{'; ' if others else ''}"
                  f"{', '.join(others)})"]
     if answer.confidence_set is not None and not answer.decided:
-        lines.append(f"  not sure: {' or '.join(answer.confidence_set) or 'nothing is likely enough'}")
+        likely = list(answer.confidence_set[:MOST_LIKELY])
+        more = len(answer.confidence_set) - len(likely)
+        likely += [f"one of {more} others"] if more else []
+        lines.append(f"  not sure: {' or '.join(likely) or 'nothing is likely enough'}")
     if answer.unlike:
         lines.append("  this sample is unlike the training data: do not rely on the answer")
     return lines + [f"  {line}" for line in evidence]
 
 
-def _sound(path: Path) -> Path:
+def _sound(path: Path, what: str) -> Path:
     from sensorium.errors import DataError
 
     if not path.is_file():
-        raise DataError(f"--spoken: no file at {str(path)!r}")
+        raise DataError(f"{what}: no file at {str(path)!r}")
     return path.resolve()
 
 
 def _talk(
     model: Model, about: dict[str, str], target: str | None, modalities: tuple[str, ...] | None, *, evidence: bool,
 ) -> None:
-    """Questions from the terminal until an empty line; `column=value` changes what they are about."""
+    """Questions from the terminal until an empty line; `column=value` changes what they are about, or asks aloud."""
     from sensorium.errors import SensoriumError
 
     about = dict(about)
+    asking = {column for modality in model.schema.modalities for column in modality.columns
+              if modality.name in model.asking}
+    sounds = asking & set(media_columns(model.schema))
     columns = [column for modality in model.schema.modalities for column in modality.columns
                if modality.name not in model.asking and modality.name in model.read]
-    typer.echo(f"Ask about the sample; {' or '.join(f'{column}=…' for column in columns)} changes it; an empty line "
-               f"ends.", err=True)
+    typer.echo(_how_to_talk(columns, sorted(sounds), set(media_columns(model.schema)), typed=asking > sounds), err=True)
     while True:
         typer.echo("> ", err=True, nl=False)
         line = sys.stdin.readline()
         if not line.strip():
             return
-        column, sign, value = line.strip().partition("=")
+        column, sign, value = (part.strip() for part in line.partition("="))
         try:
-            if sign and column.strip() in columns:
-                about |= given_row(model.schema, [line.strip()])
-                typer.echo(f"{column.strip()}: {value.strip()}", err=True)
+            if sign and column in columns:
+                changed = given_row(model.schema, [line.strip()]) if value else {}
+                about.pop(column, None)
+                about |= changed
+                typer.echo(f"{column}: {value or 'left out'}", err=True)
                 continue
-            answer, lines = answered(model, line.strip(), about, target, modalities, evidence=evidence)
+            question: Any = _sound(Path(value), column) if sign and column in sounds else line.strip()
+            answer, lines = answered(model, question, about, target, modalities, evidence=evidence)
             typer.echo("\n".join(said(answer, lines)))
         except SensoriumError as error:  # a talk goes on after a mistake
             typer.echo(f"sensorium: {error}", err=True)
+
+
+def _how_to_talk(columns: list[str], sounds: list[str], media: set[str], *, typed: bool) -> str:
+    """What a person can type: `picture=FILE` where a column holds files."""
+    ways = [*(["a question"] if typed else []), *(f"{column}=FILE to ask aloud" for column in sounds)]
+    changes = [f"{column}={'FILE' if column in media else '…'}" for column in columns]
+    return (f"Type {' or '.join(ways)}; {' or '.join(changes)} {'says' if len(changes) == 1 else 'say'} what it is "
+            f"about; an empty line ends.")

@@ -24,7 +24,7 @@ VideoFile = Annotated[Path | None, typer.Option("--video", help="The same for th
 
 def given_row(
     schema: Schema, words: list[str] | None, *, text: str | None = None, image: Path | None = None,
-    audio: Path | None = None, video: Path | None = None, but: Collection[str] = (),
+    audio: Path | None = None, video: Path | None = None, but: Collection[str] = (), hint: str = "",
 ) -> dict[str, str]:
     """Column → cell; files as whole paths, so that it does not matter where they lie.
 
@@ -33,14 +33,14 @@ def given_row(
         words: of `--given`.
         text, image, audio, video: of the options of these names.
         but: modalities that these do not mean: what is made, or asks.
+        hint: what to say of those, where there is no other of the kind.
 
     Raises:
         RecipeError: an unknown column, or no single column of a kind.
         DataError: a file that is not there, or a blank value.
     """
     columns = [column for modality in schema.modalities for column in modality.columns]
-    media = {column: modality.kind.name for modality in schema.modalities for column in modality.columns
-             if modality.kind.name not in {"text", "table"}}
+    media = media_columns(schema)
     row: dict[str, str] = {}
     for column, value in pairs(words, "--given", "note='a red circle'").items():
         if column not in columns:
@@ -51,7 +51,7 @@ def given_row(
             continue
         if not str(cell).strip():
             raise DataError(f"--{kind} is blank")
-        column = _only(schema, kind, but)
+        column = _only(schema, kind, but, hint)
         if column in row:
             raise RecipeError(f"--{kind}: {column!r} is given twice")
         row[column] = str(cell)
@@ -63,10 +63,20 @@ def given_row(
     return row
 
 
-def _only(schema: Schema, kind: str, but: Collection[str]) -> str:
+def media_columns(schema: Schema) -> list[str]:
+    """The columns whose cells are files."""
+    return [column for modality in schema.modalities if modality.kind.name not in {"text", "table"}
+            for column in modality.columns]
+
+
+def _only(schema: Schema, kind: str, but: Collection[str], hint: str) -> str:
     """The column of the only modality of a kind."""
-    fitting = [one for one in schema.modalities if one.kind.name == kind and one.name not in but]
-    if len(fitting) != 1:
-        raise RecipeError(f"--{kind}: this model reads {'no ' + kind if not fitting else 'several of that kind'}"
-                          f"{': --given ' + ' or '.join(one.columns[0] for one in fitting) + '=…' if fitting else ''}")
-    return fitting[0].columns[0]
+    every = [one for one in schema.modalities if one.kind.name == kind]
+    fitting = [one for one in every if one.name not in but]
+    if len(fitting) == 1:
+        return fitting[0].columns[0]
+    if fitting:
+        raise RecipeError(f"--{kind}: this model reads several of that kind: --given "
+                          f"{' or '.join(one.columns[0] for one in fitting)}=…")
+    raise RecipeError(f"--{kind}: this model reads no {'other ' if every else ''}{kind}"
+                      f"{f': {hint}' if every and hint else ''}")
