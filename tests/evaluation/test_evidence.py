@@ -161,14 +161,14 @@ def test_where_the_answer_is_planted(tmp_path: Path) -> None:
 
     random = np.random.default_rng(0)
     lines = ["photo,kind"]
-    for row in range(240):
+    for row in range(120):
         pixels = random.integers(90, 110, (24, 24, 3), dtype=np.uint8)
         kind = row % 2
         pixels[0:8, 16:24, 2 * kind] = 250
         Image.fromarray(pixels).save(tmp_path / f"{row}.png")
         lines.append(f"{row}.png,{'ab'[kind]}")
     (tmp_path / "t.csv").write_text("\n".join(lines))
-    model = fit(read(tmp_path / "t.csv", targets="kind"), QUICK.changed("training", epochs=4, learning_rate=4e-3),
+    model = fit(read(tmp_path / "t.csv", targets="kind"), QUICK.changed("training", epochs=5, learning_rate=4e-3),
                 progress=False)
     samples = as_samples(tmp_path / "t.csv", model.schema)
     answers = model.answers(samples, rows=np.arange(1), explain=True)
