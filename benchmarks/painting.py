@@ -78,6 +78,7 @@ def _trained(folder: Path, method: str, given: argparse.Namespace) -> tuple[Mode
     recipe = recipe.changed("training", epochs=given.epochs, seed=given.seed, workers=0)
     recipe = recipe.changed("data", inputs=WORLD)
     model = fit(folder / "train.csv", recipe, console=Terminal())
+    model.save(given.out / method, overwrite=True)
     return model, time.monotonic() - begun
 
 

@@ -17,7 +17,8 @@ from sensorium.keyed import Draws
 from sensorium.objectives.generative import Condition
 from sensorium.objectives.paint import Paint
 
-PENALTY = 2.0
+PENALTY, POWER = 0.02, 2.0
+CHANGES = frozenset({"colour", "shift"})
 
 
 class PaintGAN(Paint):
@@ -70,7 +71,7 @@ class PaintGAN(Paint):
         """What G loses by each row against D as it is."""
         assert self.opponent is not None
         painted = self.painter(condition.vector, self.noise(draws, "paint/noise", condition.vector.device))
-        changed = diff_augment(painted, self._changes(draws, "paint/change", painted))
+        changed = self._changed(painted, draws, "paint/change")
         return generator_losses(self.opponent(changed, condition.vector.detach()))
 
     def opponent_loss(
@@ -89,22 +90,23 @@ class PaintGAN(Paint):
         other = mismatches(keys, lot)
         with torch.no_grad():
             painted = self.painter(vector, self.noise(draws, "opponent/noise", device))
-        real = diff_augment(self.pictures(aim, device), self._changes(draws, "opponent/real", painted))
+        real = self._changed(self.pictures(aim, device), draws, "opponent/real")
         due = step % LAZY_STEPS == 0
         told = vector.clone().requires_grad_(due)
         real.requires_grad_(due)
         features = self.opponent.features(real)
         matched = self.opponent.judge(features, told)
         mismatched = self.opponent.judge(features, vector[other.clamp(min=0)])
-        judged = self.opponent(diff_augment(painted, self._changes(draws, "opponent/painted", painted)), vector)
+        judged = self.opponent(self._changed(painted, draws, "opponent/painted"), vector)
         loss = discriminator_losses(matched, mismatched, judged, other >= 0).rows.mean()
         if due:
-            loss = loss + LAZY_STEPS * PENALTY * matching_penalties(matched, real, told).mean()
+            loss = loss + LAZY_STEPS * PENALTY * matching_penalties(matched, real, told, power=POWER).mean()
         return loss
 
     def judge(self, condition: Condition, aim: Aim, draws: Draws) -> None:
         """Nothing: the loss of a game says how even it is, not how good the pictures are."""
         return
 
-    def _changes(self, draws: Draws, purpose: str, like: Tensor) -> Float[Tensor, "batch draw"]:
-        return torch.from_numpy(draws.uniform(purpose, NUM_DRAWS)).to(like)
+    def _changed(self, pictures: Tensor, draws: Draws, purpose: str) -> Tensor:
+        """Pictures changed by each row's own draws."""
+        return diff_augment(pictures, torch.from_numpy(draws.uniform(purpose, NUM_DRAWS)).to(pictures), changes=CHANGES)

@@ -11,7 +11,7 @@ from sensorium.objectives import PaintGAN, View
 from sensorium.objectives.same import same_keys
 from sensorium.training.distributed import Device
 
-BETAS = (0.0, 0.9)
+BETAS = (0.0, 0.99)
 CLIP = 10.0
 
 
