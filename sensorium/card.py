@@ -36,9 +36,17 @@ def model_card(schema: Schema, recipe: Recipe, facts: dict[str, Any]) -> str:
               "", "## Held-out scores", "", *_scores(facts), "",
               "## Care", "",
               "Scores hold for rows like those of the training table. The probabilities were calibrated on rows held "
-              "out from training; classes that the training table lacks are never predicted.", "",
+              "out from training; classes that the training table lacks are never predicted.", "", *_made(recipe),
               "Use it with `sensorium predict`, `sensorium evaluate`, or `sensorium.Model.load`.", ""]
     return "\n".join(lines)
+
+
+def _made(recipe: Recipe) -> list[str]:
+    """What to be careful with in what it makes."""
+    if not recipe.objectives.makers:
+        return []
+    return ["What it writes or paints is made to look like the training rows, not looked up: it can be wrong, can "
+            "repeat a training row, and is no evidence of anything. Say that it is made wherever it is shown.", ""]
 
 
 def _imputed(facts: dict[str, Any]) -> str:

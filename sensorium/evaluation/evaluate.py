@@ -215,11 +215,11 @@ def _add_retrieval(evaluation: Evaluation, scored: Scored) -> None:
         except AlignmentError as error:  # no row has two modalities
             evaluation.notes.append(f"retrieval could not be scored: {error}")
     if not evaluation.predicted and not evaluation.retrieval and not evaluation.generated:
-        if not scored.model.aligned:
-            raise DataError(f"nothing to score in {len(presence)} rows: {'; '.join(evaluation.generated.notes)}")
         absent = [name for place, name in enumerate(names) if not presence[:, place].any()]
         why = f"{', '.join(absent)} is absent in all of them" if absent else "no row has two modalities"
-        raise DataError(f"nothing to score in {len(presence)} rows: {why}, so that nothing can find anything")
+        reasons = [*evaluation.generated.notes, *(
+            [f"{why}, so that nothing can find anything"] if scored.model.aligned else [])]
+        raise DataError(f"nothing to score in {len(presence)} rows: {'; '.join(reasons)}")
 
 
 def _add_baselines(

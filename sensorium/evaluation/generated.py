@@ -198,8 +198,9 @@ def text_sentence(texts: Texts) -> str:
         said += f"; texts made for other rows would be in {percent_words(line.others['exact_match'].value)}"
         if np.isfinite([cider.value, line.others["cider_d"].value]).all():
             said += (f" (CIDEr-D {number_words(cider.value)} against {number_words(line.others['cider_d'].value)})")
-    said += (f". It wrote {texts.distinct_made:,} different texts, where {texts.distinct_right:,} different ones are "
-             f"true.")
+    said += f". It wrote {_counted(texts.distinct_made)}, where {_counted(texts.distinct_right)} would be true."
+    if line.others and line.metrics["rouge_l"].low <= line.others["rouge_l"].value:
+        said += " What it reads changes nothing in what it writes that these rows could show."
     more = [f"{count:,} {words}" for count, words in (
         (texts.repeated, "rows say the same as another one and were not written for twice"),
         (texts.not_drawn, "further rows were left out to bound the time"),
@@ -236,6 +237,10 @@ def _pictures(
         notes.append("whether pictures are copies of training pictures is not told: the training table is not at hand")
     notes += [*whole.notes, *([finds] if isinstance(finds, str) else finds.notes)]
     return Pictures(painting, whole, None if isinstance(finds, str) else finds, copies, tuple(notes))
+
+
+def _counted(texts: int) -> str:
+    return "always the same text" if texts == 1 else f"{texts:,} different texts"
 
 
 def _lacking(left_out: tuple[int, int], what: str, doing: str) -> str:

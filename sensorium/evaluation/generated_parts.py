@@ -17,7 +17,7 @@ from sensorium.evaluation.generated_copies import Copies
 from sensorium.evaluation.generated_likeness import Distance, Likeness
 from sensorium.evaluation.generated_texts import TEXT_WORDS, Texts
 from sensorium.evaluation.mistakes import Album
-from sensorium.evaluation.plots import number_words, percent_words
+from sensorium.evaluation.plots import number_words, percent_words, score_curves
 from sensorium.model import Model
 
 Pixels = npt.NDArray[np.uint8]
@@ -53,6 +53,20 @@ def generated_part(model: Model, evaluation: Evaluation, album: Album) -> dict[s
     return {"written": [_written(one, album) for one in made.texts if one.lines],
             "painted": None if made.pictures is None else _painted(made.pictures, album),
             "course": _course(model)}
+
+
+def writing_charts(model: Model, best_epoch: float | None) -> list[dict[str, Any]]:
+    """A curve for each objective that writes: the share of next words that are right, by epoch."""
+    charts = []
+    for maker in model.generative():
+        word = maker.score_word
+        if word is not None and any("all" in entry.get("scores", {}).get(maker.name, {}) for entry in model.history):
+            svg = score_curves(model.history, maker.name, ["all"], best_epoch, word=word, prefix=f"made-{maker.name}")
+            said = ("The share of true texts' words that are the most probable ones after the true words before them: "
+                    "easier than writing.")
+            charts.append({"title": f"{maker.to_name}: validation {word}", "svg": Markup(svg), "said": said,
+                           "legend": ["all modalities"]})
+    return charts
 
 
 def _written(texts: Texts, album: Album) -> dict[str, Any]:

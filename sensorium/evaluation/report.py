@@ -26,7 +26,7 @@ from sensorium.evaluation.curves import robustness_part
 from sensorium.evaluation.evaluate import Evaluation
 from sensorium.evaluation.finds import retrieval_part
 from sensorium.evaluation.gain import FEWEST, Fusion
-from sensorium.evaluation.generated_parts import generated_part
+from sensorium.evaluation.generated_parts import generated_part, writing_charts
 from sensorium.evaluation.mistakes import Album, worst_mistakes
 from sensorium.evaluation.plots import Axis, bars, known, number_words, percent_words, signed
 from sensorium.evaluation.scores import HIGHER_IS_BETTER, METRIC_WORDS, Baseline, Score, primary_metric
@@ -322,12 +322,16 @@ def _learning(model: Model) -> dict[str, Any] | None:
     history = model.history
     if not history:
         return None
+    if not any(entry.get("validation_loss") for entry in history):  # a game alone has none
+        history = [{**entry, "validation_loss": None} for entry in history]
     best_step = model.facts.get("best_step")
     best = next((entry for entry in history if entry.get("step") == best_step), None)
     epoch = None if best is None else float(best["epoch"])
     losses = [entry["validation_loss"] for entry in history if entry.get("validation_loss") is not None]
     said = f"Training made {model.facts.get('steps', history[-1].get('step', '?'))} steps in {len(history)} epochs."
-    if losses and best is not None:
+    if model.painting() is not None:
+        said += " No loss says how good pictures are: the last step was kept, whatever the validation loss."
+    elif losses and best is not None:
         said += f" The validation loss was lowest after epoch {best['epoch']} (step {best_step}): that one was chosen."
         if best is history[-1] and len(history) > 1:
             said += " It was still falling at the end, so more epochs may help."
@@ -354,6 +358,7 @@ def _learning(model: Model) -> dict[str, Any] | None:
             svg = plots.score_curves(history, name, pairs[:MOST_CURVES], epoch, word=word, prefix=f"aligned{number}")
             charts.append({"title": f"{name}: validation {word}", "svg": Markup(svg), "legend": pairs[:MOST_CURVES],
                            "said": "How well each modality finds, or agrees with, each other one."})
+    charts += writing_charts(model, epoch)
     alone = imbalance_part(model)
     if alone is not None:
         charts.append(alone)

@@ -1,0 +1,268 @@
+"""What a model makes, told as it is: whatever the model and the table, and through to the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from worlds import write_pairs
+
+import sensorium as sm
+from sensorium.data.read import as_samples
+from sensorium.errors import AlignmentError, DataError, RecipeError
+from sensorium.evaluation.evaluate import Evaluation, evaluate
+from sensorium.evaluation.generated_judge import judge_of
+from sensorium.evaluation.generated_rows import first_of_each, input_codes, makeable, readable
+from sensorium.evaluation.generated_texts import true_texts
+from sensorium.evaluation.report import write_report
+from sensorium.evaluation.words import score_lines
+from sensorium.made import written
+from sensorium.model import Model
+from sensorium.objectives import Caption
+from sensorium.recipe import Recipe
+
+NOTHING: Mapping[str, Collection[int]] = {}
+
+
+def _table(folder: Path, rows: int, *, seed: int, blank: Mapping[str, Collection[int]] = NOTHING) -> Path:
+    """Pairs with a number beside, and the picture once more as another column; some cells blank."""
+    frame = pl.read_csv(write_pairs(folder, rows=rows, seed=seed))
+    columns = {"picture": frame["picture"].to_list(), "words": frame["words"].to_list(),
+               "first": frame["first"].to_list(), "age": [20.5 + (3 * row) % 7 for row in range(rows)],
+               "drawing": frame["picture"].to_list()}
+    lines = {name: [None if row in blank.get(name, ()) else cell for row, cell in enumerate(cells)]
+             for name, cells in columns.items()}
+    pl.DataFrame(lines).write_csv(folder / "table.csv")
+    return folder / "table.csv"
+
+
+def _recipe(objectives: dict[str, Any], *inputs: str, **data: Any) -> Recipe:
+    return Recipe.checked({"objectives": objectives, "model": {"width": 32}, "data": {"inputs": inputs, **data},
+                           "training": {"epochs": 1, "batch_size": 16, "workers": 0, "refit": "never"}})
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _table(tmp_path_factory.mktemp("train"), 60, seed=0)
+
+
+@pytest.fixture(scope="module")
+def test(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Row 0 has only a picture, row 1 only words, row 2 nothing but its target; rows 5 and 6 lack the picture."""
+    blank = {"picture": {1, 2, 5, 6}, "words": {0, 2}, "age": {0, 1, 2}}
+    return _table(tmp_path_factory.mktemp("test"), 64, seed=1, blank=blank)
+
+
+@pytest.fixture(scope="module")
+def makes(train: Path) -> Model:
+    """Writes and paints, from each other and a number, and puts pictures and words into one space."""
+    recipe = _recipe({"caption": {}, "paint": {"method": "gan"}, "contrast": {}}, "picture", "words", "age")
+    return sm.fit(train, recipe, progress=False)
+
+
+@pytest.fixture(scope="module")
+def found(makes: Model, test: Path) -> Evaluation:
+    return evaluate(makes, test, baselines=True)
+
+
+@pytest.fixture(scope="module")
+def judge(train: Path) -> Model:
+    return sm.fit(train, _recipe({"contrast": {}}, "drawing", "words"), progress=False)
+
+
+@pytest.fixture(scope="module")
+def flow(train: Path) -> Model:
+    """Only paints, from words, at an eighth of the channels."""
+    return sm.fit(train, _recipe({"paint": {"channels": 0.2}}, "picture", "words"), progress=False)
+
+
+def _page(model: Model, evaluation: Evaluation) -> str:
+    json.dumps(evaluation.to_json(), allow_nan=False)
+    page = write_report(model, evaluation, title="t")
+    assert "nan" not in page.lower().replace("financ", "").split("<body>")[1].split("base64")[0]
+    return page
+
+
+def test_everything_that_is_made_is_told(makes: Model, found: Evaluation) -> None:
+    texts, pictures = found.generated.texts[0], found.generated.pictures
+    assert pictures is not None
+    assert pictures.finds is not None
+    assert pictures.copies is not None
+    assert [one.modalities for one in texts.lines] == [(), ("picture",), ("table",)]
+    assert texts.left_out == (2, 1)  # rows 1 and 2 show nothing to write from, row 0 has no true text
+    assert pictures.painting.left_out[0] == 2  # rows 0 and 2 show nothing to paint from
+    assert (~pictures.painting.known).sum() == 3  # rows 1, 5 and 6 have no real picture
+    lines = score_lines(found)
+    page = _page(makes, found)
+    for sentence in pictures.sentences:
+        assert sentence in lines
+        assert sentence[:60] in page.replace("&#39;", "'")
+    for words in ("What it writes", "What it paints", "Learned by heart?", "Some rows, drawn at random", "true",
+                  "texts of other rows", "kernel distance"):
+        assert words in page
+    assert any(line.startswith("words: the best text of 61 rows") for line in lines)
+    assert len(pictures.copies.shown) == 24
+    assert "That flatters" in pictures.finds.sentence
+    assert "no Fréchet distance" in " ".join(pictures.notes)
+    made = json.loads(json.dumps(found.to_json()["generated"], allow_nan=False))
+    assert made["pictures"]["retrieval"]["chance"] == pytest.approx(1 / made["pictures"]["retrieval"]["among"])
+    assert made["texts"][0]["subsets"][0]["metrics"].keys() >= {"exact_match", "bleu", "chrf", "rouge_l", "cider_d",
+                                                                "perplexity", "log_probability"}
+
+
+def test_texts_are_the_best_ones_and_their_truth_is_as_probable_as_the_model_says(
+    makes: Model, found: Evaluation, test: Path,
+) -> None:
+    samples, texts = found.samples, found.generated.texts[0]
+    maker = next(one for one in makes.generative() if isinstance(one, Caption))
+    for example in texts.examples:
+        (best,) = written(makes, maker, samples, np.array([example.row]))[0]
+        assert best.text == example.made
+        assert best.log_probability == pytest.approx(example.log_probability, abs=1e-4)
+    worst = [one.score for one in texts.examples if one.worst]
+    assert worst == sorted(worst)
+    lone = evaluate(makes, samples, rows=np.array([9, 10]), baselines=False, robustness=False)
+    losses = []
+    from sensorium.training.validation import judged
+
+    for row in (9, 10):
+        losses.append(judged(makes, maker, samples, np.array([row]))[0][0])
+    counts = [int(maker.words.encode([str(samples.cells["words"].arrays.get([
+        samples.cells["words"].cells_of_row[row, 0]])[0])])[1].sum()) - 1 for row in (9, 10)]
+    expected = np.exp(np.average(losses, weights=counts))
+    assert lone.generated.texts[0].lines[0].metrics["perplexity"].value == pytest.approx(expected, rel=1e-4)
+
+
+def test_texts_of_the_same_picture_are_all_true(makes: Model, tmp_path: Path) -> None:
+    pl.DataFrame({"picture": ["0.png", "0.png", "1.png", None, None], "words": ["a", "b", "c", "d", "e"],
+                  "age": [1.0, 2.0, 1.0, 7.0, 7.0]}).write_csv(_table(tmp_path, 4, seed=3))
+    samples = as_samples(tmp_path / "table.csv", makes.schema)
+    maker = next(one for one in makes.generative() if isinstance(one, Caption))
+    names = readable(makes, maker)
+    rows = np.arange(5)
+    assert true_texts(samples, maker, names, rows, rows) == [("a", "b"), ("a", "b"), ("c",), ("d", "e"), ("d", "e")]
+    codes = input_codes(samples, names, rows)
+    assert first_of_each(codes).tolist() == [0, 1, 2, 3]
+    assert makeable(makes, maker, samples, rows).all()
+    found = evaluate(makes, samples, robustness=False, information=False).generated.texts[0]
+    assert (found.lines[0].rows, found.repeated, found.distinct_right) == (4, 1, 5)
+
+
+def test_a_judge_is_matched_by_name_and_kind(makes: Model, judge: Model, flow: Model, test: Path) -> None:
+    found = evaluate(flow, test, judge=judge, pictures=20, robustness=False)
+    pictures = found.generated.pictures
+    assert pictures is not None
+    assert pictures.finds is not None
+    assert len(pictures.painting.rows) == 20
+    assert pictures.finds.reads == ("words",)
+    assert "Judge: the given model, by words" in pictures.finds.sentence
+    assert "That flatters" not in pictures.finds.sentence
+    heard = judge_of(judge, "x", makes.schema, "picture", ("words", "table"))
+    assert (heard.image, heard.reads) == ("drawing", {"words": "words"})
+    rows = np.array([3, 4, 0])
+    vectors = heard.hear(found.samples, rows, None)
+    own = judge.embed([{"words": text} for text in pl.read_csv(test)["words"][[3, 4]]], modalities=["words"])
+    assert np.allclose(vectors[:2], own, atol=1e-5)
+    assert np.isnan(vectors[2]).all()
+
+
+@pytest.mark.parametrize(("to", "reads", "words"), [
+    ("picture", ("table",), "nothing that 'picture' is made from"),
+])
+def test_a_judge_that_cannot_judge_is_refused(
+    makes: Model, judge: Model, to: str, reads: tuple[str, ...], words: str,
+) -> None:
+    with pytest.raises(RecipeError, match=words):
+        judge_of(judge, "x", makes.schema, to, reads)
+
+
+def test_what_is_wanted_for_pictures_needs_a_model_that_paints(judge: Model, flow: Model, test: Path) -> None:
+    with pytest.raises(RecipeError, match="for a model that paints"):
+        evaluate(judge, test, judge=judge)
+    with pytest.raises(RecipeError, match="pictures: expected rows to paint for"):
+        evaluate(flow, test, pictures=0)
+    with pytest.raises(AlignmentError, match="judging by the given model"):
+        evaluate(flow, test, judge=flow)
+    with pytest.raises(RecipeError, match="config.json"):
+        evaluate(flow, test, features=test.parent)
+
+
+def test_a_table_without_the_column_that_is_made(flow: Model, test: Path, tmp_path: Path) -> None:
+    pl.read_csv(test).select("words").write_csv(tmp_path / "words.csv")
+    found = evaluate(flow, tmp_path / "words.csv", pictures=6)
+    pictures = found.generated.pictures
+    assert pictures is not None
+    assert not pictures.painting.known.any()
+    assert pictures.likeness.kernel is None
+    assert pictures.copies is None
+    assert "different real pictures, there are 0" in " ".join(pictures.notes)
+    page = _page(flow, found)
+    assert "Some rows, drawn at random" in page
+    told = evaluate(flow, tmp_path / "words.csv", pictures=6, baselines=True).generated.pictures
+    assert told is not None
+    assert told.likeness.variety is not None  # training pictures tell what a large difference is
+    assert told.copies is not None
+    assert "cannot be told from numbers" in told.copies.sentence
+
+
+def test_nothing_to_make_it_from_is_said(flow: Model, makes: Model, test: Path) -> None:
+    pl.read_csv(test).select("picture").write_csv(test.parent / "pictures.csv")
+    with pytest.raises(DataError, match="nothing to score in 64 rows: picture: no row shows anything to paint from"):
+        evaluate(flow, test.parent / "pictures.csv")
+    with pytest.raises(DataError, match="words: no text is scored: 4 rows show nothing to write from and 60 rows have "
+                                        "no true text; picture: no row shows anything to paint from; words, table is"):
+        evaluate(makes, test.parent / "pictures.csv")
+
+
+def test_targets_and_captions_together(train: Path, test: Path) -> None:
+    recipe = _recipe({"caption": {}}, "picture", "words", targets=("first",))
+    model = sm.fit(train, recipe, progress=False, allow_leak=True)
+    found = evaluate(model, test)
+    assert found.subsets
+    assert found.generated.texts[0].lines
+    assert found.generated.pictures is None
+    page = _page(model, found)
+    assert "What it writes" in page
+    assert "What it paints" not in page
+    unasked = evaluate(model, test, generated=False)
+    assert not unasked.generated
+    blank = pl.read_csv(test).with_columns(first=pl.lit(None))
+    blank.write_csv(test.parent / "unlabelled.csv")
+    assert evaluate(model, test.parent / "unlabelled.csv").generated.texts[0].lines
+
+
+def test_written_answers_are_made_from_the_question_and_each_other_modality(train: Path, test: Path) -> None:
+    recipe = _recipe({"answer": {"question": "words", "to": "first"}}, "picture", "words", "age", "first",
+                     kinds={"first": "text"})
+    model = sm.fit(train, recipe, progress=False)
+    texts = evaluate(model, test).generated.texts[0]
+    assert texts.objective == "answer"
+    assert [one.modalities for one in texts.lines] == [(), ("picture", "words"), ("words",), ("words", "table")]
+    assert texts.left_out == (2, 0)
+
+
+@pytest.mark.slow
+def test_held_out_rows_are_told_in_training(train: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from typer.testing import CliRunner
+
+    from sensorium.cli.main import app
+
+    run = tmp_path / "run"
+    result = CliRunner().invoke(app, [
+        "train", str(train), "--out", str(run), "--inputs", "picture,words", "--objective", "paint.method=gan,caption",
+        "--epochs", "2", "--width", "32", "--batch-size", "16", "--workers", "0"])
+    assert result.exit_code == 0, result.output
+    page = (run / "report.html").read_text(encoding="utf-8")
+    for words in ("What it writes", "What it paints", "How it learned to paint", "after epochs 1, 2"):
+        assert words in page
+    card = (run / "README.md").read_text(encoding="utf-8")
+    assert "words: the best text of" in card
+    assert (run / "pictures.png").is_file()
+    again = Model.load(run)
+    assert again.course == (run / "pictures.png").read_bytes()
+    assert set(again.history[0]["pictures"]) == {"within", "between", "told", "words"}
