@@ -26,7 +26,7 @@ objectives:
 model:
   fusion: low_rank                          # an answer is told by products of what is asked and what is seen
 training:
-  batch_size: 128
+  batch_size: 64
   refit: never                              # half the time; the model keeps to 80 % of the rows
 """)
 ASKED = ("question", "spoken")
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=6000, help="training rows")
     parser.add_argument("--test-rows", type=int, default=600, help="rows of each test table")
-    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--out", type=Path, default=Path("questions"), help="a folder for the world and the model")
     given = parser.parse_args()
 

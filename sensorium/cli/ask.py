@@ -22,8 +22,8 @@ MOST_LIKELY = 5
 
 def ask(
     run: Annotated[Path, typer.Argument(help="A model folder.")],
-    question: Annotated[str | None, typer.Argument(help="The question; left out, as with --spoken: a talk, a question "
-                                                        "a line.")] = None,
+    question: Annotated[str | None, typer.Argument(help="The question; without it, and without --spoken, a talk: a "
+                                                        "question a line.")] = None,
     given: Given = None,
     text: Text = None,
     image: ImageFile = None,
