@@ -54,8 +54,8 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     given.out.mkdir(parents=True, exist_ok=True)
     frame = pl.read_csv(given.data / "emoji" / "emoji.csv").filter(pl.col("group") != "flags")
-    frame = frame.with_columns([str(given.data.resolve() / "emoji") + "/" + pl.col(style) for style in
-                                ("google", "twitter")])
+    folder = f"{given.data.resolve() / 'emoji'}/"
+    frame = frame.with_columns([(folder + pl.col(style)).alias(style) for style in ("google", "twitter")])
     held = _fold(frame["base"].to_list()) == 0
     train, test = frame.filter(~held), frame.filter(held)
     print(f"{len(train):,} names to learn from, {len(test)} held out")

@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--objectives", nargs="*", default=["contrast", "caption"], help="Besides paint.")
+    parser.add_argument("--init", default=None, help="A model folder to go on from.")
     parser.add_argument("--judge", type=Path, default=None, help="A file that keeps the judge.")
     parser.add_argument("--out", type=Path, default=Path("painting"))
     given = parser.parse_args()
@@ -76,7 +77,7 @@ def _trained(folder: Path, method: str, given: argparse.Namespace) -> tuple[Mode
     objectives = {"paint": {"method": method}, **{name: {} for name in given.objectives}}
     recipe = Recipe.checked({**recipe.model_dump(mode="json"), "objectives": objectives})
     recipe = recipe.changed("training", epochs=given.epochs, seed=given.seed, workers=0)
-    recipe = recipe.changed("data", inputs=WORLD)
+    recipe = recipe.changed("data", inputs=WORLD).changed("transfer", init=given.init)
     model = fit(folder / "train.csv", recipe, console=Terminal())
     model.save(given.out / method, overwrite=True)
     return model, time.monotonic() - begun

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[np.int64]
 ROWS = 64
 MOST = 1000
+MOST_GUIDANCE = 100.0
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,10 @@ def generate(
     """Make pictures or texts; see `Model.generate`."""
     maker = maker_of(model, to)
     check_number(n)
-    if guidance is not None and not 0.0 < guidance < float("inf"):
-        raise DataError(f"guidance: expected a number above 0, found {guidance}")
+    if guidance is not None and not 0.0 < guidance <= MOST_GUIDANCE:
+        raise DataError(f"guidance: expected a number above 0 and at most {MOST_GUIDANCE:g}, found {guidance}")
+    if beams < 1:
+        raise DataError(f"beams: expected at least 1, found {beams}")
     model.columns_of(modalities)
     samples = _samples(model, maker, given, root)
     rows = np.arange(len(samples))
@@ -175,12 +178,12 @@ def written(
     for place, condition in _conditions(model, maker, samples, rows, modalities):
         memory = maker.remembered(condition)
         if sampling is None:
-            texts = beam_search(maker.decoder, memory, beams=max(n, beams))
+            texts = beam_search(maker.decoder, memory, beams=max(n, beams), empty=False)
         else:
             uniform = np.stack([Draws(seed, number, place).uniform("written", maker.decoder.max_tokens)
                                 for number in range(n)], axis=1)
             texts = nucleus_sample(maker.decoder, memory, torch.from_numpy(uniform).to(memory.mask.device),
-                                   top_p=sampling.top_p, temperature=sampling.temperature)
+                                   top_p=sampling.top_p, temperature=sampling.temperature, empty=False)
         found += _read(texts, maker, n)
     return found
 
@@ -225,9 +228,13 @@ def _nothing(
              if name not in maker.hidden and (modalities is None or name in modalities)]
     broken = "; ".join(f"{cell.column}: {cell.reason}" for cell in samples.unreadable if cell.row == row + 1)
     asked = [name for name in names if name in maker.asks]
-    wanted = f"{' or '.join(asked)}, which asks," if maker.asks else f"one of {', '.join(names)}"
-    return (f"nothing to make {maker.to_name} of row {row + 1} from: it needs {wanted or 'another modality'} and has "
-            f"none{f' ({broken})' if broken else ''}")
+    if not (asked if maker.asks else names):
+        return (f"nothing to make {maker.to_name} from: {', '.join(modalities or ())} alone is to be read, and that "
+                f"{'does not ask' if maker.asks else 'is what is made'}")
+    wanted = f"{' or '.join(asked)}, which asks" if maker.asks else " or ".join(names)
+    where = "" if len(samples) == 1 else f" of row {row + 1}"
+    return (f"nothing to make {maker.to_name}{where} from: it needs {wanted}, and has none"
+            f"{f' ({broken})' if broken else ''}")
 
 
 def _samples(

@@ -180,7 +180,8 @@ class Model(Network):
         Example: model.predict({"photo": "a.jpg", "note": "dry cough"})["diagnosis"].value
         """
         if not self.schema.targets:
-            raise DataError("this model predicts nothing: it was trained without a target, to embed (Model.embed)")
+            raise DataError("this model predicts no target: it was trained to "
+                            "embed (Model.embed), to make something (generate) or to answer in words (ask)")
         if isinstance(rows, Mapping):
             self.refuse_strangers(rows)
         samples = as_samples(rows, self.schema, root=root)

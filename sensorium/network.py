@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -294,6 +295,13 @@ class Network(nn.Module):
         """Fuse some modalities (all where None) of the rows that have any of them; the rows' positions beside."""
         presence = encoded.presence & self.columns_of(modalities).to(encoded.presence.device)
         return self.view(encoded).fuse(presence)
+
+    def shown(self, presence: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """(row, modality) what predictors may read: what is there; nothing of rows that do not ask, where one must."""
+        if not self.asking:
+            return presence
+        asking = np.array([name in self.asking for name in self.schema.names])
+        return np.asarray(presence & (presence & asking).any(axis=1, keepdims=True))
 
     def columns_of(self, modalities: Collection[str] | None) -> Tensor:
         """(modality,) which are named (all where None). Raises RecipeError for an unknown one."""

@@ -205,7 +205,8 @@ class AnswerOptions(Section):
     """The objective that answers a question about the other modalities.
 
     Args:
-        question: the modalities that ask, text or sound; one of them must be there in a row that is answered.
+        question: the modalities that ask, text or sound; one of them must be there in a row that is answered. A list,
+            or question+spoken. None: the text of that name, or the only one.
         to: a text modality to write the answers of, word by word; None: the answers are the classes of the targets.
         weight: of answers that are written, in the joint loss.
         layers, vocabulary, max_tokens, label_smoothing: of answers that are written, as for captions.
@@ -222,7 +223,7 @@ class AnswerOptions(Section):
     @field_validator("question", mode="before")
     @classmethod
     def _one_alone(cls, given: Any) -> Any:
-        return (given,) if isinstance(given, str) else given
+        return tuple(name.strip() for name in given.split("+")) if isinstance(given, str) else given
 
 
 class ObjectiveOptions(Section):

@@ -83,7 +83,8 @@ def _objects(
         print_json(world.to_json())
 
 
-NEXT = {"generation": "--recipe recipes/generation.yaml", "qa": "--target answer --recipe recipes/qa.yaml"}
+NEXT = {"generation": "--recipe recipes/generation.yaml",
+        "qa": "--target answer --recipe recipes/qa.yaml --objective answer.question=question+spoken"}
 """How each world of objects is trained on."""
 
 

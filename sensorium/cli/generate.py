@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sensorium.model import Model
     from sensorium.objectives import Generative
 
+TOP_P, TEMPERATURE = 0.9, 1.0
 SHOWN = 3
 
 
@@ -39,8 +40,8 @@ def generate(
     sample: Annotated[bool, typer.Option("--sample", help="Texts: draw them instead of searching for the most "
                                                          "probable ones.")] = False,
     top_p: Annotated[float, typer.Option("--top-p", help="Texts that are drawn: the share of the probability that "
-                                                        "words are drawn from.")] = 0.9,
-    temperature: Annotated[float, typer.Option(help="Texts that are drawn: above 1 more varied.")] = 1.0,
+                                                        "words are drawn from.")] = TOP_P,
+    temperature: Annotated[float, typer.Option(help="Texts that are drawn: above 1 more varied.")] = TEMPERATURE,
     beams: Annotated[int, typer.Option(help="Texts that the search for the most probable ones keeps.")] = 4,
     modalities: Annotated[list[str] | None, typer.Option("--modalities", help="Read only these: a,b.")] = None,
     out: Annotated[Path, typer.Option(help="The folder for pictures; texts are written there only for a "
@@ -69,6 +70,10 @@ def generate(
         raise RecipeError(f"--sample is for texts; {maker.to_name!r} is a picture: --guidance and --seed vary those")
     if not isinstance(maker, Paint) and guidance is not None:
         raise RecipeError(f"--guidance is for pictures; {maker.to_name!r} is text: --sample draws those")
+    if not sample and (top_p, temperature) != (TOP_P, TEMPERATURE):
+        raise RecipeError("--top-p and --temperature are for texts that are drawn: add --sample")
+    if out.exists() and not out.is_dir():
+        raise DataError(f"--out is a folder; {str(out)!r} is a file")
     check_number(number)
     rows = row if table is None else read(table, allow_outside=allow_outside)
     files = _files(maker.to_name, out, number, None if table is None else len(rows),

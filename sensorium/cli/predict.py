@@ -62,7 +62,8 @@ def predict(
     refuse_input(attribute, table)
     model = Model.load(run)
     if not model.schema.targets:
-        raise DataError(f"{str(run)!r} predicts nothing: it was trained without a target, to embed (Model.embed)")
+        raise DataError(f"{str(run)!r} predicts no target: it was trained to "
+                            "embed (Model.embed), to make something (generate) or to answer in words (ask)")
     used = listed(modalities) or None
     chunks = read_chunks(table, ROWS_AT_ONCE, allow_outside=allow_outside)
     parts = answered(model, chunks, modalities=used, explain=explain, strict=strict)

@@ -34,8 +34,8 @@ class HeldOut:
         self.about = f"{len(rows):,} test rows named by the split column"
         if not len(rows):
             rows = np.sort(np.concatenate([splits.validation, splits.calibration]))
-            self.about = (f"{len(rows):,} held-out rows (validation and calibration; the number of steps was chosen on "
-                          f"the former)")
+            chosen = "; the number of steps was chosen on the former" if model.painting() is None else ""
+            self.about = f"{len(rows):,} held-out rows (validation and calibration{chosen})"
         taught = sorted(prepared.taught)
         if taught:
             self.about += (f"; the table has no labels of {', '.join(taught)}: what counts as true is what the teacher "

@@ -23,7 +23,7 @@ class Scored:
 
     def __init__(self, model: Model, samples: Samples, rows: Rows, seed: int) -> None:
         self.model, self.samples, self.rows, self.seed = model, samples, rows, seed
-        self.presence = samples.presence[rows]
+        self.presence = model.shown(samples.presence[rows]) if model.schema.targets else samples.presence[rows]
         self.groups = None if samples.groups is None else samples.groups[rows]
 
     def predicted(self, target: Target, raw: Floats) -> Floats:

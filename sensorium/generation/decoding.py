@@ -50,7 +50,7 @@ def length_normalised(
 @torch.no_grad()
 def beam_search(
     decoder: TextDecoder, memory: Tokens, *, beams: int = 4, max_tokens: int | None = None,
-    length_penalty: float = LENGTH_PENALTY,
+    length_penalty: float = LENGTH_PENALTY, empty: bool = True,
 ) -> Hypotheses:
     """The probable texts of each row, best score first.
 
@@ -64,6 +64,7 @@ def beam_search(
         beams: texts kept, and returned, for each row.
         max_tokens: places of a text, BOS and EOS among them; None, and at most, the decoder's own.
         length_penalty: α of `length_normalised`, which ranks what was found; the search itself compares equal lengths.
+        empty: whether a text may have no word.
 
     Raises:
         RecipeError: beams or max_tokens out of range.
@@ -83,7 +84,8 @@ def beam_search(
     first_text = beams * torch.arange(num_rows, device=device)[:, None]
     for place in range(1, num_places):
         said, state = decoder.step(state, rearrange(ids[:, :, place - 1], "row text -> (row text)"))
-        said = rearrange(words_only(said), "(row text) word -> row text word", text=beams)
+        said = words_only(said, ends=empty or place > 1)
+        said = rearrange(said, "(row text) word -> row text word", text=beams)
         totals = sums[:, :, None] + said.to(sums.dtype)
         texts, words = _best(totals, sums, ended)
         ids = ids.gather(1, repeat(texts, "row text -> row text place", place=num_places))
@@ -114,9 +116,10 @@ def places(decoder: TextDecoder, max_tokens: int | None) -> int:
     return max_tokens
 
 
-def words_only(said: Float[Tensor, "text word"]) -> Float[Tensor, "text word"]:
-    """−∞ for PAD, MASK and BOS."""
-    return said.masked_fill(torch.arange(said.shape[1], device=said.device) < EOS, -torch.inf)
+def words_only(said: Float[Tensor, "text word"], *, ends: bool = True) -> Float[Tensor, "text word"]:
+    """−∞ for PAD, MASK and BOS; for EOS too where the text may not end."""
+    first = EOS if ends else EOS + 1
+    return said.masked_fill(torch.arange(said.shape[1], device=said.device) < first, -torch.inf)
 
 
 def _best(

@@ -18,6 +18,7 @@ from sensorium.generation.text_decoder import TextDecoder
 def nucleus_sample(
     decoder: TextDecoder, memory: Tokens, uniform: Float[Tensor, "batch text word"], *, top_p: float = 0.9,
     temperature: float = 1.0, max_tokens: int | None = None, length_penalty: float = LENGTH_PENALTY,
+    empty: bool = True,
 ) -> Hypotheses:
     """Texts drawn word by word from the nucleus: the fewest words that together have a probability of `top_p`.
 
@@ -32,6 +33,7 @@ def nucleus_sample(
         temperature: probabilities are taken to the power 1 / temperature and normalised before the nucleus is found.
         max_tokens: places of a text, BOS and EOS among them; None, and at most, the decoder's own.
         length_penalty: α of `length_normalised`, for the scores.
+        empty: whether a text may have no word.
 
     Raises:
         RecipeError: a setting out of range, or too few numbers.
@@ -55,7 +57,7 @@ def nucleus_sample(
     for place in range(1, num_places):
         said, state = decoder.step(state, ids[:, place - 1])
         drawn = rearrange(uniform[:, :, place - 1], "row text -> (row text)")
-        words = draw_words(words_only(said) / temperature, drawn, top_p)
+        words = draw_words(words_only(said, ends=empty or place > 1) / temperature, drawn, top_p)
         ids[:, place] = torch.where(ended, PAD, words)
         sums = sums + torch.where(ended, 0.0, said.gather(1, words[:, None])[:, 0])
         ended = ended | (words == EOS)

@@ -81,18 +81,20 @@ class View:
     def allowed(self, presence: Bool[Tensor, "batch modality"]) -> Bool[Tensor, "batch modality"]:
         """The presence without hidden modalities and with the needed ones; all False where a needed one is absent.
 
-        Of the modalities that ask, those in the presence are kept; where none is, all that the row has are added.
+        Of the modalities that ask, those in the presence are kept; where none is, all that the row has are added. What
+        shows nothing stays nothing.
         """
         if not self._hidden and not self._needs and not self._asks:
             return presence
         had = self.encoded.presence
         needed, hidden, asking = (torch.tensor([name in own for name in self._names], device=presence.device)
                                   for own in (self._needs, self._hidden, self._asks))
-        allowed = (presence | (had & needed)) & ~hidden
+        some = presence.any(dim=1, keepdim=True)
+        allowed = (presence | (had & needed & some)) & ~hidden
         complete = (had | ~needed).all(dim=1)
         if self._asks:
             silent = ~(allowed & asking).any(dim=1, keepdim=True)
-            allowed = allowed | (had & asking & ~hidden & silent)
+            allowed = allowed | (had & asking & ~hidden & silent & some)
             complete = complete & (allowed & asking).any(dim=1)
         return allowed & complete[:, None]
 

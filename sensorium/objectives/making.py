@@ -150,8 +150,10 @@ def _chosen(
                               f"{' and asks' if given in but else ''}; expected {word}")
         return given
     if len(fitting) != 1:
-        raise RecipeError(f"objective {objective}: name what is made, {objective}.to=…: "
-                          f"{'one of ' + ', '.join(fitting) if fitting else f'there is no {word} modality'}")
+        if not fitting:
+            raise RecipeError(f"objective {objective}: there is no {word} modality to make; where a column is one, say "
+                              f"so: --kind {'note=text' if kind is TextKind else 'photo=image'}")
+        raise RecipeError(f"objective {objective}: name what is made, {objective}.to=…: one of {', '.join(fitting)}")
     return fitting[0]
 
 

@@ -18,7 +18,7 @@ from sensorium.encoders.choice import adapted
 from sensorium.errors import DataError, RecipeError, unknown_name
 from sensorium.generation.words import Words
 from sensorium.model import Model
-from sensorium.objectives.making import made_modalities, suited
+from sensorium.objectives.making import asked_by, made_modalities, suited
 from sensorium.recipe import Recipe, TransferOptions
 from sensorium.training.apart import Apart
 from sensorium.training.console import Console
@@ -129,6 +129,10 @@ def prepare(
                         int((labelled & ~readable & usable).sum()),
                         Transfer(recipe.transfer, sources.origin, answers, taught))
     _say_data(prepared, console, aligned=bool(recipe.objectives.aligners))
+    asking = asked_by(schema, recipe.objectives)
+    silent = int((~samples.presence[:, [schema.names.index(name) for name in asking]].any(axis=1)).sum())
+    if asking and silent:
+        console.say(f"{silent} of {len(samples)} rows have no {' or '.join(asking)}, which asks: they are not answered")
     if len(schema.names) == 1 and (options.ogm_ge > 0 or options.expect):
         console.say(f"{schema.names[0]} is the only modality: {'expect' if options.expect else 'ogm_ge'} changes "
                     f"nothing")

@@ -74,7 +74,7 @@ def against_scratch(model: Model, scratch: Model, prepared: Prepared) -> dict[st
     raw = [one.outputs(samples, rows, [everything], complete=False) for one in (model, scratch)]
     for target in model.schema.targets:
         labels = samples.labels[target.name]
-        kept = labels.mask[rows] & samples.presence[rows].any(axis=1)
+        kept = labels.mask[rows] & model.shown(samples.presence[rows]).any(axis=1)
         if target.task == "classify":
             kept &= labels.values[rows] >= 0
         if target.name in taught or not kept.any():

@@ -58,7 +58,7 @@ def validate(model: Model, samples: Samples, rows: npt.NDArray[np.int64]) -> Val
     outputs = model.outputs(samples, rows, [everything, *singles], complete=False)
     options = model.recipe.training
     lacking, balance = missing_shares(options, model.schema.names), options.balance
-    readable = samples.presence[rows].any(axis=1)
+    readable = model.shown(samples.presence[rows]).any(axis=1)
     expected = outputs
     if lacking is not None:
         shown = sample_expected(samples.presence[rows], Draws(options.seed, 0, rows), lacking)

@@ -72,7 +72,7 @@ def test_mistakes_of_evaluate(run: Path, options: list[str], words: str) -> None
 
 def test_a_model_without_targets_predicts_nothing(run: Path) -> None:
     result = RUNNER.invoke(app, ["predict", str(run), str(run.parent / "test" / "table.csv")])
-    assert "predicts nothing" in str(result.exception)
+    assert "predicts no target" in str(result.exception)
 
 
 def test_objectives_of_options() -> None:

@@ -155,7 +155,7 @@ def test_rows_of_a_table(command: Command, pairs: Path, tmp_path: Path) -> None:
     (["--text", WORDS, "--to", "pictures"], "unknown modality to make 'pictures': choose one of words, picture"),
     (["--text", WORDS, "--guidance", "-1"], "guidance: expected a number above 0"),
     (["--text", WORDS, "--sample"], "--sample is for texts; 'picture' is a picture"),
-    (["--image", "broken.png"], "nothing to make words of row 1 from: .*not a picture that Pillow can read"),
+    (["--image", "broken.png"], "nothing to make words from: .*not a picture that Pillow can read"),
     (["--image", "nowhere.png"], "picture: no file at 'nowhere.png'"),
     (["--image", "3.png", "--guidance", "2"], "--guidance is for pictures; 'words' is text"),
     (["--image", "3.png", "--sample", "--top-p", "0"], "expected top_p above 0"),

@@ -52,7 +52,7 @@ def test_embeddings_have_unit_length_and_are_read_from_what_is_there(contrasted:
         model.embed({"words": "red"}, modalities=[])
     with pytest.raises(RecipeError, match="unknown modality 'word'.*Did you mean 'words'"):
         model.embed({"words": "red"}, modalities=["word"])
-    with pytest.raises(DataError, match="predicts nothing"):
+    with pytest.raises(DataError, match="predicts no target"):
         model.predict({"words": "red"})
 
 

@@ -86,6 +86,8 @@ def test_lasting_collapse_is_said_once(table: Path, tmp_path: Path, monkeypatch:
     assert [one is None for one in found] == [False, False, True, False, False, False]
     assert said == ["collapse? after epoch 8, all pictures are nearly the same, whatever the condition; look at "
                     f"{tmp_path / 'pictures_gated.png'}"]
+    assert [Image.open(io.BytesIO(course.sheet(epoch))).height for epoch in (1, 3, 9)] == [
+        4 + lines * 68 for lines in (2, 3, 6)]  # of what a resumed run has still before it, nothing is shown
     assert found[0] == {"within": 0.0, "between": 0.0, "told": 0.0, "words": said[0].split(", ", 1)[1].split(";")[0]}
     varied = np.random.default_rng(0).integers(0, 256, (len(validation), 8, 8, 3), dtype=np.uint8)
     twice = varied.repeat(4, axis=1).repeat(4, axis=2)[:, None].repeat(2, axis=1)

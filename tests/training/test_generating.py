@@ -99,15 +99,15 @@ def test_texts_of_a_picture(trained: Model, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("to", "given", "more", "error", "words"), [
-    ("picture", {"words": "  "}, {}, DataError, "make picture of row 1 from: it needs one of words and has none"),
+    ("picture", {"words": "  "}, {}, DataError, "nothing to make picture from: it needs words, and has none"),
     ("picture", {"words": "red and " * 200}, {}, DataError, "words: a text of .* tokens; this model reads"),
     ("picture", {"words": "red"}, {"n": 0}, DataError, "n: expected 1 to 1000 of each row, found 0"),
     ("picture", {"words": "red"}, {"guidance": -1.0}, DataError, "guidance: expected a number above 0"),
     ("wordz", {"picture": "x"}, {}, RecipeError, "unknown modality to make 'wordz'"),
     (None, {"words": "red"}, {}, RecipeError, "name what to make: words or picture"),
-    ("words", {"picture": "nowhere.png"}, {}, DataError, "nothing to make words of row 1 from: .*no such file"),
+    ("words", {"picture": "nowhere.png"}, {}, DataError, "words from: it needs picture, and has none .*no such file"),
     ("words", {"photo": "3.png"}, {}, DataError, "unknown column 'photo'"),
-    ("words", {"words": "red"}, {}, DataError, "nothing to make words of row 1 from"),
+    ("words", {"words": "red"}, {}, DataError, "nothing to make words from"),
 ])
 def test_bad_wishes_are_refused_in_one_line(
     trained: Model, to: str | None, given: dict[str, str], more: dict[str, Any], error: type[Exception], words: str,
@@ -226,3 +226,21 @@ def test_a_run_can_begin_with_what_another_paints_and_writes(trained: Model, tab
     for name, value in trained.state_dict().items():
         if name.startswith("makers."):
             assert torch.allclose(value, begun.state_dict()[name], atol=1e-6), name
+
+
+def test_rows_that_ask_nothing_do_not_make_a_validation_diverge(answering: tuple[Model, Path]) -> None:
+    from sensorium.data.read import as_samples
+    from sensorium.training.validation import validate
+
+    model, folder = answering
+    samples = as_samples(folder / "asked.csv", model.schema)
+    asking = samples.presence[:, model.schema.names.index("question")]
+    both = validate(model, samples, np.arange(len(samples))).loss
+    assert not asking.all()
+    assert both == pytest.approx(validate(model, samples, np.flatnonzero(asking)).loss, rel=1e-6)
+
+
+def test_questions_may_be_named_with_a_plus() -> None:
+    recipe = Recipe.checked({"objectives": {"answer": {"question": "question + spoken"}}})
+    assert recipe.objectives.answer is not None
+    assert recipe.objectives.answer.question == ("question", "spoken")
