@@ -203,7 +203,7 @@ def text_sentence(texts: Texts) -> str:
         said += " What it reads changes nothing in what it writes that these rows could show."
     more = [f"{count:,} {words}" for count, words in (
         (texts.repeated, "rows say the same as another one and were not written for twice"),
-        (texts.not_drawn, "further rows were left out to bound the time"),
+        (texts.not_drawn, "further rows were not written for"),
         (texts.left_out[0], "rows show nothing to write from"), (texts.left_out[1], "rows have no true text")) if count]
     return said + (f" {'; '.join(more)}." if more else "")
 

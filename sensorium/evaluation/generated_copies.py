@@ -21,6 +21,7 @@ MOST_PLAIN, MOST_PRETRAINED = 10_000, 1_000
 SHOWN, NEAREST_SHOWN = 24, 12
 FEW = 20
 RARE = 0.05
+MOSTLY = 0.5
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def copies_of(
         train, train_rows: the decoded training table and its rows that were trained on.
         features: what they are compared by.
         made: (row, feature) of the painted pictures.
-        real: (known, feature) of the real ones.
+        real: (known, feature) of the real ones, in the order of the painting's rows.
         seed: of what is drawn.
     """
     rows = train_rows[has_all(train, [painting.to], train_rows)]
@@ -107,12 +108,13 @@ def copies_of(
     gallery = real_pictures(train, painting.to, kept, painting.shape)
     known = features.of(gallery)
     nearest, distances = nearest_rows(made, known)
-    usual = nearest_rows(real, known)[1] if len(real) else np.zeros(0)
-    middle = float(np.median(usual)) if len(usual) >= FEW else float("nan")
-    judged = middle > 0
+    mine, usual = nearest_rows(real, known) if len(real) else (np.zeros(0, dtype=np.int64), np.zeros(0))
+    equal = (painting.real[painting.known] == gallery[mine]).all(axis=(1, 2, 3))
+    same = float(equal.mean()) if len(usual) else float("nan")
+    middle = float(np.median(usual)) if len(usual) else float("nan")
+    judged = len(usual) >= FEW and same < MOSTLY and middle > 0
     nearer = float((distances < middle).mean()) if judged else float("nan")
     near = float((distances < np.quantile(usual, RARE)).mean()) if judged else float("nan")
-    same = float((usual <= 1e-9).mean()) if len(usual) else float("nan")
     order = np.argsort(distances, kind="stable")[:NEAREST_SHOWN].tolist()
     drawn = [place for place in drawn_order(painting.rows, seed=seed, purpose="copies/shown").tolist()
              if place not in order]

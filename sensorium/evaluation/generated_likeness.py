@@ -90,11 +90,11 @@ class Likeness:
         said = []
         if self.kernel is not None:
             made, floor = self.kernel, (self.kernel.floor, *self.kernel.floor_range)
-            verdict = ("no further than real ones from each other" if made.made <= floor[2]
-                       else "further than real ones from each other")
-            said.append(f"As a whole, painted pictures are {verdict}: kernel distance {number_words(made.made)} to the "
-                        f"real ones, where two halves of the real ones differ by {number_words(floor[0])} "
-                        f"({number_words(floor[1])} to {number_words(floor[2])} by how they are halved).")
+            verdict = "no further" if made.made <= floor[2] else "further"
+            said.append(f"As a whole, painted pictures are {verdict} from real ones than these are from each other: "
+                        f"kernel distance {number_words(made.made)}, where two halves of the real ones are "
+                        f"{number_words(floor[0])} apart ({number_words(floor[1])} to {number_words(floor[2])} by how "
+                        f"they are halved).")
         if self.precision is not None and self.recall is not None:
             said.append(f"{percent_words(self.precision.made)} of the painted pictures lie among real ones (of real "
                         f"ones, {percent_words(self.precision.floor)} do), and {percent_words(self.recall.made)} of "

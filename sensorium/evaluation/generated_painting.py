@@ -25,7 +25,7 @@ Rows = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Names = tuple[str, ...]
 MOST_ROWS, MOST_VARIED, EACH = 500, 128, 4
-FLOW_ROWS = {32: (256, 48), 64: (100, 20)}
+FLOW_ROWS = {32: (400, 64), 64: (140, 30)}
 SLOWEST_ROWS = (24, 6)
 
 
@@ -68,7 +68,7 @@ class Painting:
         said = (f"{self.to}: painted one picture for each of {len(self.rows):,} rows, and {EACH} for "
                 f"{len(self.varied):,} that say different things")
         more = [f"{count:,} {words}" for count, words in (
-            (self.not_drawn, "further rows were left out to bound the time"),
+            (self.not_drawn, "further rows were not painted for"),
             (self.left_out[0], "rows show nothing to paint from"),
             (self.left_out[1], "rows have the picture of another one"),
             (int((~self.known).sum()), "have no real picture")) if count]

@@ -52,7 +52,7 @@ def generated_part(model: Model, evaluation: Evaluation, album: Album) -> dict[s
     made = evaluation.generated
     return {"written": [_written(one, album) for one in made.texts if one.lines],
             "painted": None if made.pictures is None else _painted(made.pictures, album),
-            "course": _course(model)}
+            "course": _course(model), "headlines": made.headlines}
 
 
 def writing_charts(model: Model, best_epoch: float | None) -> list[dict[str, Any]]:

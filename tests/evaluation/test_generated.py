@@ -18,13 +18,14 @@ from sensorium.errors import AlignmentError, DataError, RecipeError
 from sensorium.evaluation.evaluate import Evaluation, evaluate
 from sensorium.evaluation.generated_judge import judge_of
 from sensorium.evaluation.generated_rows import first_of_each, input_codes, makeable, readable
-from sensorium.evaluation.generated_texts import true_texts
+from sensorium.evaluation.generated_texts import _examples, true_texts
 from sensorium.evaluation.report import write_report
 from sensorium.evaluation.words import score_lines
 from sensorium.made import written
 from sensorium.model import Model
 from sensorium.objectives import Caption
 from sensorium.recipe import Recipe
+from sensorium.training.validation import judged
 
 NOTHING: Mapping[str, Collection[int]] = {}
 
@@ -126,16 +127,21 @@ def test_texts_are_the_best_ones_and_their_truth_is_as_probable_as_the_model_say
         assert best.log_probability == pytest.approx(example.log_probability, abs=1e-4)
     worst = [one.score for one in texts.examples if one.worst]
     assert worst == sorted(worst)
+    perplexities = [line.metrics["perplexity"].value for line in texts.lines]
+    assert len(set(perplexities)) == 3  # of everything, of the picture and of the number
     lone = evaluate(makes, samples, rows=np.array([9, 10]), baselines=False, robustness=False)
-    losses = []
-    from sensorium.training.validation import judged
-
-    for row in (9, 10):
-        losses.append(judged(makes, maker, samples, np.array([row]))[0][0])
+    losses = [judged(makes, maker, samples, np.array([row]))[0][0] for row in (9, 10)]
     counts = [int(maker.words.encode([str(samples.cells["words"].arrays.get([
         samples.cells["words"].cells_of_row[row, 0]])[0])])[1].sum()) - 1 for row in (9, 10)]
     expected = np.exp(np.average(losses, weights=counts))
     assert lone.generated.texts[0].lines[0].metrics["perplexity"].value == pytest.approx(expected, rel=1e-4)
+
+
+def test_only_wrong_texts_are_called_the_worst() -> None:
+    made, right = ["a b", "a c", "x", "d"], [("a b",), ("a b",), ("y",), ("d",)]
+    found = _examples(np.arange(4), made, [0.0] * 4, right, seed=0)
+    assert [(one.row, one.worst) for one in found[:2]] == [(2, True), (1, True)]
+    assert sorted((one.row, one.worst) for one in found[2:]) == [(0, False), (3, False)]
 
 
 def test_texts_of_the_same_picture_are_all_true(makes: Model, tmp_path: Path) -> None:
