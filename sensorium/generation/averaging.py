@@ -21,5 +21,5 @@ def moving_average(average: nn.Module, model: nn.Module, *, decay: float, step: 
     with torch.no_grad():
         for mean, current in zip(average.parameters(), model.parameters(), strict=True):
             mean.lerp_(current.to(mean.dtype), 1.0 - kept)
-        for mean, current in zip(average.buffers(), model.buffers(), strict=True):
-            mean.copy_(current)
+        for kept_buffer, buffer in zip(average.buffers(), model.buffers(), strict=True):
+            kept_buffer.copy_(buffer)

@@ -91,10 +91,11 @@ class PictureDiscriminator(nn.Module):
         """The logits of pictures with these features to go with these conditions."""
         condition = self.condition_norm(condition)
         pooled = reduce(features, "batch feature height width_px -> batch feature", "mean")
-        projected = (self.project(condition) * pooled).sum(dim=1)
+        projected: Tensor = (self.project(condition) * pooled).sum(dim=1)
         wide = repeat(self.widen(condition), "batch feature -> batch feature height width_px",
                       height=features.shape[2], width_px=features.shape[3])
-        return projected + rearrange(self.joint(torch.cat([features, wide], dim=1)), "batch 1 1 1 -> batch")
+        joined: Tensor = rearrange(self.joint(torch.cat([features, wide], dim=1)), "batch 1 1 1 -> batch")
+        return projected + joined
 
     def forward(
         self, pictures: Float[Tensor, "batch channel height width_px"], condition: Float[Tensor, "batch width"],
