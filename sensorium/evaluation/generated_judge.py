@@ -59,7 +59,7 @@ class Judge:
         """
         if self.itself:
             return self._embedded(samples, rows, set(self.reads))
-        columns = {column: [] for name in self.reads.values() for column in self.model.schema.modality(name).columns}
+        columns: dict[str, list[Any]] = {}
         for name, own in self.reads.items():
             modality = self.model.schema.modality(own)
             if isinstance(modality.kind, TableKind):

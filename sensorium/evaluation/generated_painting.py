@@ -27,6 +27,7 @@ Names = tuple[str, ...]
 MOST_ROWS, MOST_VARIED, EACH = 500, 128, 4
 FLOW_ROWS = {32: (400, 64), 64: (140, 30)}
 SLOWEST_ROWS = (24, 6)
+AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def painting_of(scored: Scored, maker: Paint, *, most: int | None = None) -> Pai
     Args:
         scored: the rows.
         maker: the objective that paints.
-        most: rows; None: 500, or as many as a minute of one core allows where painting is slow.
+        most: rows; None: 500, or as many as less than a minute of one core allows where painting is slow.
     """
     model, samples = scored.model, scored.samples
     names = readable(model, maker)
@@ -108,9 +109,11 @@ def painting_of(scored: Scored, maker: Paint, *, most: int | None = None) -> Pai
 
 
 def real_pictures(samples: Samples, name: str, rows: Rows, shape: tuple[int, int]) -> Pixels:
-    """(row, height, width_px, channel) the first picture of each row, all of which have one."""
+    """(row, height, width_px, channel) the first picture of each row, stretched; one row at least, all with one."""
     cells = samples.cells[name]
-    return in_shape(cells.arrays.get(cells.cells_of_row[rows, 0].tolist()), shape)
+    numbers = cells.cells_of_row[rows, 0].tolist()
+    return np.concatenate([in_shape(cells.arrays.get(numbers[start : start + AT_ONCE]), shape)
+                           for start in range(0, len(numbers), AT_ONCE)])
 
 
 def _limits(maker: Paint, device: str) -> tuple[int, int]:

@@ -18,11 +18,13 @@ from sensorium.evaluation.generated_likeness import Distance, Likeness
 from sensorium.evaluation.generated_texts import TEXT_WORDS, Texts
 from sensorium.evaluation.mistakes import Album
 from sensorium.evaluation.plots import number_words, percent_words, score_curves
+from sensorium.metrics.bootstrap import Estimate
 from sensorium.model import Model
 
 Pixels = npt.NDArray[np.uint8]
 MOST_SHEET, MOST_MEDIA, MOST_RIGHT = 32, 3, 3
 MOST_CHARACTERS = 2_500_000
+UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
 
 
 class Gallery:
@@ -77,7 +79,7 @@ def _written(texts: Texts, album: Album) -> dict[str, Any]:
                       "rows": one.rows, "metrics": list(one.metrics.values())})
         if one.others:
             lines.append({"label": "texts of other rows", "note": "what luck and the usual words would score",
-                          "rows": one.rows, "metrics": [one.others.get(name) for name in one.metrics]})
+                          "rows": one.rows, "metrics": [one.others.get(name, UNKNOWN) for name in one.metrics]})
     cards = []
     for example in texts.examples:
         media = [(name, html) for name in texts.reads if (html := album.show(name, example.row)) is not None]
@@ -153,7 +155,7 @@ def _copies(copies: Copies | None, gallery: Gallery) -> dict[str, Any] | None:
         pairs.append({"row": one.row + 1, "training_row": one.training_row + 1, "made": shown[0], "nearest": shown[1],
                       "distance": one.distance, "chosen": one.chosen})
     return {"pairs": pairs, "chosen": sum(one["chosen"] for one in pairs), "features": copies.features,
-            "judged": any(np.isfinite(one["distance"]) for one in pairs)}
+            "judged": any(np.isfinite(one.distance) for one in copies.shown)}
 
 
 def _course(model: Model) -> dict[str, Any] | None:

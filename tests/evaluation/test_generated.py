@@ -14,6 +14,7 @@ from worlds import write_pairs
 
 import sensorium as sm
 from sensorium.data.read import as_samples
+from sensorium.data.table import read_table
 from sensorium.errors import AlignmentError, DataError, RecipeError
 from sensorium.evaluation.evaluate import Evaluation, evaluate
 from sensorium.evaluation.generated_judge import judge_of
@@ -73,7 +74,7 @@ def found(makes: Model, test: Path) -> Evaluation:
 
 @pytest.fixture(scope="module")
 def judge(train: Path) -> Model:
-    return sm.fit(train, _recipe({"contrast": {}}, "drawing", "words"), progress=False)
+    return sm.fit(train, _recipe({"contrast": {}}, "drawing", "words", "age"), progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -169,22 +170,16 @@ def test_a_judge_is_matched_by_name_and_kind(makes: Model, judge: Model, flow: M
     assert "Judge: the given model, by words" in pictures.finds.sentence
     assert "That flatters" not in pictures.finds.sentence
     heard = judge_of(judge, "x", makes.schema, "picture", ("words", "table"))
-    assert (heard.image, heard.reads) == ("drawing", {"words": "words"})
-    rows = np.array([3, 4, 0])
-    vectors = heard.hear(found.samples, rows, None)
-    own = judge.embed([{"words": text} for text in pl.read_csv(test)["words"][[3, 4]]], modalities=["words"])
-    assert np.allclose(vectors[:2], own, atol=1e-5)
+    assert (heard.image, heard.reads) == ("drawing", {"words": "words", "table": "table"})
+    table = read_table(test)
+    rows = np.array([3, 4, 2])
+    vectors = heard.hear(found.samples, rows, table)
+    given = [{"words": table.frame["words"][row], "age": table.frame["age"][row]} for row in (3, 4)]
+    assert np.allclose(vectors[:2], judge.embed(given, modalities=["words", "table"]), atol=1e-5)
     assert np.isnan(vectors[2]).all()
-
-
-@pytest.mark.parametrize(("to", "reads", "words"), [
-    ("picture", ("table",), "nothing that 'picture' is made from"),
-])
-def test_a_judge_that_cannot_judge_is_refused(
-    makes: Model, judge: Model, to: str, reads: tuple[str, ...], words: str,
-) -> None:
-    with pytest.raises(RecipeError, match=words):
-        judge_of(judge, "x", makes.schema, to, reads)
+    without = heard.hear(found.samples, rows[:2], None)
+    given = [{"words": one["words"]} for one in given]
+    assert np.allclose(without, judge.embed(given, modalities=["words"]), atol=1e-5)
 
 
 def test_what_is_wanted_for_pictures_needs_a_model_that_paints(judge: Model, flow: Model, test: Path) -> None:
@@ -269,6 +264,12 @@ def test_held_out_rows_are_told_in_training(train: Path, tmp_path: Path, capsys:
     card = (run / "README.md").read_text(encoding="utf-8")
     assert "words: the best text of" in card
     assert (run / "pictures.png").is_file()
+    evaluated = CliRunner().invoke(app, ["evaluate", str(run), str(train), "--pictures", "8", "--json"])
+    assert evaluated.exit_code == 0, evaluated.output
+    made = json.loads(evaluated.stdout)["generated"]
+    assert made["pictures"]["rows"] == 8
+    refused = CliRunner().invoke(app, ["evaluate", str(run), str(train), "--judge", str(run)])
+    assert isinstance(refused.exception, AlignmentError)
     again = Model.load(run)
     assert again.course == (run / "pictures.png").read_bytes()
     assert set(again.history[0]["pictures"]) == {"within", "between", "told", "words"}
