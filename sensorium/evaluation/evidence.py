@@ -43,7 +43,7 @@ def evidence_lines(
     lines = []
     for name, bits in sorted((answer.contributions or {}).items(), key=lambda pair: -pair[1]):
         where = _where(samples, name, places[name]) if name in places and bits > 0 else ""
-        lines.append(f"{name} {bits:+.1f} bits{f': mostly {where}' if where else ''}")
+        lines.append(f"{name} {round(bits, 1) + 0.0:+.1f} bits{f': mostly {where}' if where else ''}")
     return lines
 
 

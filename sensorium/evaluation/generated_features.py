@@ -57,6 +57,9 @@ def pretrained_features(folder: str | Path) -> PictureFeatures:
     Raises:
         RecipeError: it is none, or encodes no pictures.
     """
+    if not Path(folder).is_dir() and "/" not in str(folder):
+        raise RecipeError(f"features: no folder {str(folder)!r}; expected that of a pretrained picture encoder, or "
+                          f"owner/name on the Hugging Face hub")
     source = describe_source(str(folder))
     if "image" not in source.kinds:
         raise RecipeError(f"features: {source.name!r} is a {source.model_type} model for {' and '.join(source.kinds)}: "

@@ -230,6 +230,8 @@ def test_features_of_a_pretrained_encoder_are_its_mean_token(tmp_path: Path) -> 
         hidden = model(processor(list(pictures), return_tensors="pt")["pixel_values"]).last_hidden_state
     assert np.allclose(found, hidden.mean(dim=(2, 3)).numpy(), atol=1e-5)
     assert (features.name, features.pretrained) == ("features of resnet", True)
+    with pytest.raises(RecipeError, match="no folder 'nowhere'"):
+        pretrained_features("nowhere")
     grey = pretrained_features(folder).of(pictures[:, :, :, :1])
     assert grey.shape == found.shape
     with pytest.raises(RecipeError, match="features: .* is a bert model for text: expected one for image"):
