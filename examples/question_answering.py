@@ -2,7 +2,7 @@
 
     python examples/question_answering.py
 
-The world is synthetic (`sensorium.demo`): up to three coloured shapes in a picture, ten types of questions, 20 answers.
+The world is synthetic (`sensorium.demo`): one or two coloured shapes in a picture, ten types of questions, 19 answers.
 A third of the rows has its question typed and spoken, a third typed alone, a third spoken alone; one model learns both.
 What the question alone tells is the floor that every answerer of questions has to be seen against. Takes eight minutes
 on two cores.
@@ -35,13 +35,13 @@ ASKED = ("question", "spoken")
 def main() -> None:
     """Train, count right answers by how the question was asked, show what three answers were read from."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=6000, help="training rows")
+    parser.add_argument("--rows", type=int, default=12000, help="training rows")
     parser.add_argument("--test-rows", type=int, default=600, help="rows of each test table")
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--out", type=Path, default=Path("questions"), help="a folder for the world and the model")
     given = parser.parse_args()
 
-    world = write_qa(given.out / "world", rows=given.rows, test_rows=given.test_rows)
+    world = write_qa(given.out / "world", rows=given.rows, test_rows=given.test_rows, most=2)
     model = sm.fit(sm.read(world.table(), targets="answer"), RECIPE.changed("training", epochs=given.epochs))
 
     for split, what in (("test_seen", "combinations seen in training"), ("test", "combinations never seen")):
