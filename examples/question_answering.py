@@ -4,8 +4,8 @@
 
 The world is synthetic (`sensorium.demo`): one or two coloured shapes in a picture, ten types of questions, 19 answers.
 A third of the rows has its question typed and spoken, a third typed alone, a third spoken alone; one model learns both.
-What the question alone tells is the floor that every answerer of questions has to be seen against. Takes eight minutes
-on two cores.
+What the question alone tells is the floor that every answerer of questions has to be seen against. Takes six minutes on
+two cores, which give .60 right where .28 is the floor; longer trainings give more.
 """
 
 from __future__ import annotations

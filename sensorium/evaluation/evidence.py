@@ -74,7 +74,7 @@ def _where(samples: Samples, name: str, told: TokenAttribution) -> str:
         names = [column.name for column in cells.kind.columns]
         part = ", ".join(names[int(span[place, 0])] for place in strongest[:MOST_WORDS])
     elif cells.kind.name in TIMED:
-        part = f"{span[strongest[0], 0]:.1f} to {span[strongest[0], 1]:.1f} s"
+        part = f"{span[strongest[0], 0]:.2f} to {span[strongest[0], 1]:.2f} s"
     else:
         return ""
     return f"number {slot + 1}, {part}" if len(slots) > 1 and part else part

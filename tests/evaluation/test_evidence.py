@@ -114,7 +114,7 @@ def test_words_of_a_text(line: Lines) -> None:
 
 def test_seconds_of_a_sound(line: Lines) -> None:
     span = np.array([[0.0, 0.1], [0.1, 0.2], [0.2, 0.3], [0.0, 0.3]])  # the last is about the whole sound
-    assert line("sound", [0.1, 0.2, 0.9, 0.3], span) == "sound +1.0 bits: mostly 0.2 to 0.3 s"
+    assert line("sound", [0.1, 0.2, 0.9, 0.3], span) == "sound +1.0 bits: mostly 0.20 to 0.30 s"
     assert line("sound", [0.1, 0.1, 0.2, 3.0], span) == "sound +1.0 bits"
 
 
