@@ -5,8 +5,8 @@
 
 The pairs are synthetic (`sensorium.demo`): coloured shapes in the corners of a picture, captions in a dozen wordings.
 Twenty of the 96 combinations of colour, shape and place are held out; their captions are painted, laid out to be looked
-at (sheet.png), and checked by measuring where the paint is and what colour it has. Takes about ten minutes on two
-cores; shapes want longer (docs/results.md).
+at (sheet.png), and checked by measuring where the paint is and what colour it has. Takes ten minutes of one
+core, after which every colour and place is right; shapes want longer (docs/results.md).
 """
 
 from __future__ import annotations
