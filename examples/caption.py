@@ -4,9 +4,10 @@
 
 The pairs are synthetic (`sensorium.demo`): coloured shapes in the corners of a picture, captions in a dozen wordings.
 Twenty of the 96 combinations of colour, shape and place are held out. What counts is not the wording but what is said:
-a caption is right where it states the colour, the shape and the place of its picture. Takes about six minutes on two
-cores. Colour and place come first, for any combination; shapes come later, those of combinations never seen last,
-because nearly every colour and place was seen with all shapes but that one: docs/results.md has a longer training.
+a caption is right where it states the colour, the shape and the place of its picture. Takes six minutes of one core,
+after which colour and place are right of any picture, the shape of .87 of seen combinations and of .13 of those never
+seen: nearly every colour and place was seen with all shapes but that one, and a writer learns to rule it out sooner
+than to see it. Longer trainings are in docs/results.md.
 """
 
 from __future__ import annotations
