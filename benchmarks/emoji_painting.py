@@ -6,7 +6,8 @@ Twitter's drawings of all names. A painted picture finds its name where that is 
 among the held-out ones. Beside stand Google's own drawing (the most that can be reached) and the training drawing whose
 name is nearest to the BERT (retrieval instead of generation).
 
-    python benchmarks/emoji_painting.py [--data FOLDER] [--method flow gan] [--size 32] [--epochs 200] [--out DIR]
+    python benchmarks/emoji_painting.py [--data FOLDER] [--method flow gan] [--size 32] [--epochs 1000]
+        [--objectives contrast] [--out DIR]
 
 Writes sheets of held-out and of training names to the folder of --out.
 """
@@ -45,7 +46,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--method", nargs="+", default=["flow"])
     parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=1000)
+    parser.add_argument("--objectives", nargs="*", default=["contrast"], help="that learn beside the painter")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--guidance", type=float, default=None)
@@ -112,7 +114,8 @@ def _judge(frame: pl.DataFrame, given: argparse.Namespace) -> Model:
 def _painter(train: pl.DataFrame, method: str, given: argparse.Namespace) -> Model:
     recipe = Recipe.read(Path(__file__).parents[1] / "recipes" / "generation.yaml")
     recipe = Recipe.checked({**recipe.model_dump(mode="json"),
-                             "objectives": {"paint": {"method": method, "size": given.size}}})
+                             "objectives": {"paint": {"method": method, "size": given.size},
+                                            **{name: {} for name in given.objectives}}})
     recipe = recipe.changed("data", inputs=["google", "label"], allow_outside=True)
     recipe = recipe.changed("model", encoders=_encoders(given.data, label="minilm_l6"))
     recipe = recipe.changed("training", epochs=given.epochs, seed=given.seed, workers=0)
