@@ -1,0 +1,1 @@
+"""An index of embeddings on disk, and search by any subset of modalities."""

@@ -1,0 +1,1 @@
+"""An exported model in use: onnxruntime and numpy, no torch."""
