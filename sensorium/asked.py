@@ -35,7 +35,17 @@ def ask(
 ) -> Answer:
     """Answer a question; see `Model.ask`."""
     row = question_row(model, question, given)
-    samples = question_samples(model, row, modalities=modalities, root=root)
+    refuse_cut(model, row)
+    samples = as_samples(row, model.schema, root=root)
+    return answer_question(model, samples, target=target, explain=explain, modalities=modalities)
+
+
+def answer_question(
+    model: Model, samples: Samples, *, target: str | None = None, explain: bool = False,
+    modalities: Collection[str] | None = None,
+) -> Answer:
+    """Answer the question that stands in the one row of decoded samples; see `Model.ask`."""
+    refuse_unanswerable(model, samples, modalities=modalities)
     writer = writer_of(model)
     if target is not None and target not in {one.name for one in model.schema.targets}:
         raise RecipeError(str(unknown_name("target", target, [one.name for one in model.schema.targets])))
@@ -81,6 +91,12 @@ def question_samples(
     """The decoded row; refused where there is nothing to answer the question from."""
     refuse_cut(model, row)
     samples = as_samples(row, model.schema, root=root)
+    refuse_unanswerable(model, samples, modalities=modalities)
+    return samples
+
+
+def refuse_unanswerable(model: Model, samples: Samples, *, modalities: Collection[str] | None = None) -> None:
+    """Raise DataError where the question cannot be read, or there is nothing to answer it from."""
     others = [name for name in model.schema.names if name not in model.asking and name in model.read]
     allowed = [name for name in others if modalities is None or name in modalities]
     model.columns_of(modalities)
@@ -91,7 +107,6 @@ def question_samples(
     if allowed and not any(present[model.schema.names.index(name)] for name in allowed):
         raise DataError(f"nothing to answer the question from: give {' or '.join(allowed)}"
                         f"{f' ({broken})' if broken else ''}")
-    return samples
 
 
 def _asked_through(asking: list[Modality], question: Any) -> Modality:

@@ -98,7 +98,9 @@ def _table(source: Any, root: str | Path = ".", *, allow_outside: bool = False) 
 def as_samples(
     rows: Any, schema: Schema, *, root: str | Path = ".", allow_outside: bool = False,
 ) -> Samples:
-    """Whatever a user hands in, decoded by a measured schema."""
+    """Whatever a user hands in, decoded by a measured schema; samples that are decoded already as they are."""
+    if isinstance(rows, Samples):
+        return rows
     table = rows.table if isinstance(rows, Data) else _table(rows, root, allow_outside=allow_outside)
     return decoded(table, schema, workers=default_workers(), memory_bytes=default_memory())
 

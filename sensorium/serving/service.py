@@ -1,0 +1,196 @@
+"""The service: checks limits, decodes in the guarded processes, batches, counts; behind the HTTP API and the page."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Overdue
+from typing import TYPE_CHECKING, Any, cast
+
+from sensorium.answers import Answer
+from sensorium.data.schema import Schema
+from sensorium.serving.batching import Batcher, Job
+from sensorium.serving.calls import (
+    Ask,
+    Call,
+    Embed,
+    Embedded,
+    Explain,
+    Explained,
+    Found,
+    Generate,
+    Made,
+    Predict,
+    Row,
+    Search,
+)
+from sensorium.serving.engine import Engine, Identity, Names
+from sensorium.serving.guarded import RowDecoder, check_rows
+from sensorium.serving.limits import Limits
+from sensorium.serving.performing import Performer, Work, checked
+from sensorium.serving.refusal import busy
+
+if TYPE_CHECKING:
+    from sensorium.retrieval.index import Index
+
+NAMES = {Predict: "predict", Explain: "explain", Embed: "embed", Search: "search", Generate: "generate", Ask: "ask"}
+
+
+class Service:
+    """A model that many ask at the same time.
+
+    Every method may be called from any thread, and waits for its answer; `start` does not wait.
+
+    Args:
+        engine: the model.
+        index: what is searched; None: nothing.
+        limits: what may be asked.
+
+    Example: Service(open_engine("runs/x")).predict([{"note": "dry cough"}])
+    """
+
+    def __init__(self, engine: Engine, index: Index | None = None, limits: Limits | None = None) -> None:
+        self.engine = engine
+        self.index = index
+        self.limits = limits or Limits()
+        self.draining = False
+        self._decoder = RowDecoder(engine.schema, self.limits)
+        self._pool = ThreadPoolExecutor(self.limits.decoding, thread_name_prefix="decode")
+        self._coming = 0
+        self._pending = 0
+        self._lock = threading.Lock()
+        self._batcher = Batcher(Performer(engine, index), most=self.limits.batch, wait_s=self.limits.wait_ms / 1000,
+                                coming=lambda: self._coming)
+
+    @property
+    def schema(self) -> Schema:
+        """The model's."""
+        return self.engine.schema
+
+    @property
+    def identity(self) -> Identity:
+        """Which model answers."""
+        return self.engine.identity
+
+    @property
+    def abilities(self) -> Names:
+        """What can be asked: some of predict, explain, embed, search, generate and ask."""
+        return self.engine.abilities | (frozenset() if self.index is None else {"search"})
+
+    @property
+    def pending(self) -> int:
+        """Requests that are accepted and not yet answered."""
+        return self._pending
+
+    def start(self, call: Call | Callable[[], Call]) -> Future[Any]:
+        """Accept a request, or refuse it because too many are waiting.
+
+        Args:
+            call: what is asked; or a function that reads it, called in a thread that may take its time.
+
+        Returns:
+            A future of what the verb answers. Its errors are SensoriumErrors.
+
+        Raises:
+            Refusal: 503.
+        """
+        with self._lock:
+            if self._pending >= self.limits.queue:
+                raise busy()
+            self._pending += 1
+            self._coming += 1
+        done: Future[Any] = Future()
+        done.add_done_callback(self._answered)
+        self._pool.submit(self._prepare, call, done)
+        return done
+
+    def wait(self, call: Call) -> Any:
+        """Accept a request and wait for its answer."""
+        future = self.start(call)
+        try:
+            return future.result(self.limits.patience_s)
+        except Overdue:
+            future.cancel()
+            raise busy(f"no answer within {self.limits.patience_s:g} s: try again later") from None
+
+    def predict(
+        self, rows: Sequence[Row], *, modalities: Collection[str] | None = None, explain: bool = False,
+    ) -> list[dict[str, Answer]]:
+        """Target → Answer for every row; media are bytes."""
+        return cast("list[dict[str, Answer]]", self.wait(Predict(rows, _tuple(modalities), explain)))
+
+    def explain(
+        self, rows: Sequence[Row], *, target: str | None = None, class_: str | None = None,
+        modalities: Collection[str] | None = None,
+    ) -> Explained:
+        """Answers with contributions, and how much each token moved the answer of one target."""
+        return cast(Explained, self.wait(Explain(rows, target, class_, _tuple(modalities))))
+
+    def embed(self, rows: Sequence[Row], *, modalities: Collection[str] | None = None) -> Embedded:
+        """Unit-length vectors."""
+        return cast(Embedded, self.wait(Embed(rows, _tuple(modalities))))
+
+    def search(
+        self, given: Row, *, k: int = 10, where: str | None = None, to: str | None = None,
+        modalities: Collection[str] | None = None,
+    ) -> Found:
+        """What in the index is nearest."""
+        return cast(Found, self.wait(Search(given, k, where, to, _tuple(modalities))))
+
+    def generate(
+        self, given: Row, *, to: str | None = None, n: int = 1, seed: int = 0, guidance: float | None = None,
+        beams: int = 4, modalities: Collection[str] | None = None,
+    ) -> Made:
+        """Pictures (PIL) or texts."""
+        return cast(Made, self.wait(Generate(given, to, n, seed, guidance, beams, _tuple(modalities))))
+
+    def ask(
+        self, question: str | bytes, given: Row, *, target: str | None = None, explain: bool = True,
+        modalities: Collection[str] | None = None,
+    ) -> Answer:
+        """The answer to a question: a text, or a sound file's bytes."""
+        return cast(Answer, self.wait(Ask(question, given, target, explain, _tuple(modalities))))
+
+    def close(self) -> None:
+        """Answer what was accepted, then end the threads."""
+        self.draining = True
+        self._pool.shutdown(wait=True)
+        self._batcher.close()
+
+    def _answered(self, _: Future[Any]) -> None:
+        with self._lock:
+            self._pending -= 1
+
+    def _prepare(self, call: Call | Callable[[], Call], done: Future[Any]) -> None:
+        """Read, check and decode a request, then let it wait for the model."""
+        try:
+            if done.cancelled():
+                return
+            known = call() if callable(call) else call
+            known = checked(known, self.engine, self.abilities, self.limits)
+            check_rows(known.rows, self.schema, self.limits)
+            samples = self._decoder.decode(known.rows)
+            job = Job(Work(known, samples), len(samples), known.key)
+            job.future.add_done_callback(lambda future: _pass_on(future, done))
+            self._batcher.put(job)
+        except BaseException as error:
+            if done.set_running_or_notify_cancel():
+                done.set_exception(error)
+        finally:
+            with self._lock:
+                self._coming -= 1
+
+
+def _pass_on(future: Future[Any], done: Future[Any]) -> None:
+    if not done.set_running_or_notify_cancel():
+        return
+    error = future.exception()
+    if error is None:
+        done.set_result(future.result())
+    else:
+        done.set_exception(error)
+
+
+def _tuple(names: Collection[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
