@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Aligned": "sensorium.data.streams.align",
+    "Client": "sensorium.serving.client",
     "Data": "sensorium.data.read",
     "DataError": "sensorium.errors",
     "Events": "sensorium.data.streams.stream",
@@ -44,11 +45,12 @@ if TYPE_CHECKING:
     from sensorium.made import Sampling
     from sensorium.model import Model
     from sensorium.recipe import Recipe
+    from sensorium.serving.client import Client
     from sensorium.training.fit import fit
 
-__all__ = ["Aligned", "Data", "DataError", "Events", "Model", "Offset", "Recipe", "Sampling", "SensoriumError",
-           "Stream", "__version__", "align", "attribute", "compare", "estimate_offset", "evaluate", "fit", "read",
-           "write_table", "zero_shot"]
+__all__ = ["Aligned", "Client", "Data", "DataError", "Events", "Model", "Offset", "Recipe", "Sampling",
+           "SensoriumError", "Stream", "__version__", "align", "attribute", "compare", "estimate_offset", "evaluate",
+           "fit", "read", "write_table", "zero_shot"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from sensorium.cli import ask, cache, compare, demo, evaluate, generate, inspect, predict, train
+from sensorium.cli import ask, cache, compare, demo, evaluate, generate, inspect, predict, serve, train
 
 app = typer.Typer(
     name="sensorium", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -22,6 +22,7 @@ app.command("predict")(predict.predict)
 app.command("generate")(generate.generate)
 app.command("ask")(ask.ask)
 app.command("demo")(demo.demo)
+app.command("serve")(serve.serve)
 app.command("cache")(cache.cache)
 
 

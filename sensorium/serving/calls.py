@@ -10,17 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.answers import Answer
+from sensorium.data.samples import Samples
 
 Row = Mapping[str, Any]
-"""Column → a text, a number, a file's bytes, or a list of those; None is nothing there."""
+"""Column → a text, a number, a file's bytes (or, from the server's own code, its path), or a list of those; None is
+nothing there."""
 Used = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Predict:
-    """Predict every target of some rows."""
+    """Predict every target of some rows, or of rows that are decoded already."""
 
-    rows: Sequence[Row]
+    rows: Sequence[Row] | Samples
     modalities: tuple[str, ...] | None = None
     explain: bool = False
 
@@ -108,6 +110,11 @@ class Ask:
 
 
 Call = Predict | Embed | Explain | Search | Generate | Ask
+
+
+def verb_of(call: Call) -> str:
+    """The verb, as it is written in a path."""
+    return type(call).__name__.lower()
 
 
 @dataclass(frozen=True)

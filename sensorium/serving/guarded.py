@@ -14,7 +14,7 @@ from sensorium.data.schema import Schema
 from sensorium.data.sources import MOST_LISTED
 from sensorium.data.table import Table, table_of_rows
 from sensorium.errors import BadCell, unknown_name
-from sensorium.serving.limits import Limits
+from sensorium.serving.limits import MB, Limits
 from sensorium.serving.refusal import Refusal
 
 NOWHERE = Path("/nonexistent")
@@ -104,6 +104,7 @@ class RowDecoder:
     def __init__(self, schema: Schema, limits: Limits) -> None:
         self._schema = schema
         self._workers = limits.decoding
+        self._most_bytes = int(limits.body_mb * MB)
         self._columns = [column for modality in schema.modalities for column in modality.columns]
         self._guarded = schema.model_copy(update={"modalities": tuple(
             one.model_copy(update={"kind": Limited(one.kind, limits.pixels, limits.seconds)})
@@ -113,13 +114,25 @@ class RowDecoder:
         """The rows as samples; a cell that cannot be read counts as missing and is listed.
 
         Args:
-            rows: column → text, number, or a file's bytes; None is nothing there. Other columns are not read.
+            rows: column → text, number, or a file's bytes or path; None is nothing there. Other columns are not read.
         """
-        kept = [{name: row.get(name) for name in self._columns} for row in rows]
+        kept = [{name: self._cell(row.get(name)) for name in self._columns} for row in rows]
         table = Table(table_of_rows(kept, NOWHERE).frame, NOWHERE, "a request")
         samples = decoded(table, self._guarded, workers=self._workers, memory_bytes=float("inf"))
         return replace(samples, schema=self._schema, cells={
             name: replace(cells, kind=self._schema.modality(name).kind) for name, cells in samples.cells.items()})
+
+
+    def _cell(self, value: Any) -> Any:
+        """A cell with its files read."""
+        if isinstance(value, list) and not is_numbers(value):
+            return [self._cell(one) for one in value]
+        if not isinstance(value, Path):
+            return value
+        if value.stat().st_size > self._most_bytes:
+            raise Refusal(413, f"a file of {value.stat().st_size:,} bytes: this server reads at most "
+                               f"{self._most_bytes:,}")
+        return value.read_bytes()
 
 
 def check_rows(rows: Sequence[Mapping[str, Any]], schema: Schema, limits: Limits) -> None:

@@ -21,6 +21,7 @@ from sensorium.serving.calls import (
     Predict,
     Search,
     Used,
+    verb_of,
 )
 from sensorium.serving.engine import Engine, Names
 from sensorium.serving.joining import joined
@@ -125,7 +126,7 @@ def checked(call: Call, engine: Engine, abilities: Names, limits: Limits) -> Cal
         Refusal: 404 an ability that the model lacks, 413 too much is asked for.
         SensoriumError: an unknown modality, target, class …
     """
-    refuse_unable(type(call).__name__.lower(), abilities)
+    refuse_unable(verb_of(call), abilities)
     for name in call.modalities or ():
         if name not in engine.schema.names:
             raise unknown_name("modality", name, list(engine.schema.names))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Overdue
 from typing import TYPE_CHECKING, Any, cast
 
 from sensorium.answers import Answer
+from sensorium.data.samples import Samples
 from sensorium.data.schema import Schema
+from sensorium.errors import SensoriumError
 from sensorium.serving.batching import Batcher, Job
 from sensorium.serving.calls import (
     Ask,
@@ -24,17 +28,18 @@ from sensorium.serving.calls import (
     Predict,
     Row,
     Search,
+    verb_of,
 )
 from sensorium.serving.engine import Engine, Identity, Names
 from sensorium.serving.guarded import RowDecoder, check_rows
 from sensorium.serving.limits import Limits
+from sensorium.serving.metrics import Metrics
 from sensorium.serving.performing import Performer, Work, checked
 from sensorium.serving.refusal import busy
 
 if TYPE_CHECKING:
     from sensorium.retrieval.index import Index
 
-NAMES = {Predict: "predict", Explain: "explain", Embed: "embed", Search: "search", Generate: "generate", Ask: "ask"}
 
 
 class Service:
@@ -47,6 +52,11 @@ class Service:
         index: what is searched; None: nothing.
         limits: what may be asked.
 
+    Attributes:
+        metrics: what is counted.
+        draining: whether the server is being stopped.
+        streams: tasks of answers that never end by themselves, to be ended when the server is stopped.
+
     Example: Service(open_engine("runs/x")).predict([{"note": "dry cough"}])
     """
 
@@ -54,13 +64,16 @@ class Service:
         self.engine = engine
         self.index = index
         self.limits = limits or Limits()
+        self.metrics = Metrics(lambda: self._pending)
         self.draining = False
+        self.streams: set[asyncio.Task[Any]] = set()
         self._decoder = RowDecoder(engine.schema, self.limits)
         self._pool = ThreadPoolExecutor(self.limits.decoding, thread_name_prefix="decode")
         self._coming = 0
         self._pending = 0
         self._lock = threading.Lock()
-        self._batcher = Batcher(Performer(engine, index), most=self.limits.batch, wait_s=self.limits.wait_ms / 1000,
+        self._performer = Performer(engine, index)
+        self._batcher = Batcher(self._perform, most=self.limits.batch, wait_s=self.limits.wait_ms / 1000,
                                 coming=lambda: self._coming)
 
     @property
@@ -80,23 +93,25 @@ class Service:
 
     @property
     def pending(self) -> int:
-        """Requests that are accepted and not yet answered."""
+        """Calls that are accepted and not yet answered."""
         return self._pending
 
     def start(self, call: Call | Callable[[], Call]) -> Future[Any]:
-        """Accept a request, or refuse it because too many are waiting.
+        """Accept a call, or refuse it because too many are waiting.
 
         Args:
             call: what is asked; or a function that reads it, called in a thread that may take its time.
 
         Returns:
-            A future of what the verb answers. Its errors are SensoriumErrors.
+            A future of what the verb answers. Its errors are SensoriumErrors. A call whose future is cancelled before
+            the model begins with it is not worked on.
 
         Raises:
             Refusal: 503.
         """
         with self._lock:
             if self._pending >= self.limits.queue:
+                self.metrics.calls.labels("unread", "busy").inc()
                 raise busy()
             self._pending += 1
             self._coming += 1
@@ -106,7 +121,7 @@ class Service:
         return done
 
     def wait(self, call: Call) -> Any:
-        """Accept a request and wait for its answer."""
+        """Accept a call and wait for its answer."""
         future = self.start(call)
         try:
             return future.result(self.limits.patience_s)
@@ -114,10 +129,15 @@ class Service:
             future.cancel()
             raise busy(f"no answer within {self.limits.patience_s:g} s: try again later") from None
 
+    def read(self, rows: Sequence[Row]) -> Samples:
+        """The rows decoded, in this thread: what `predict` may be asked about more than once."""
+        check_rows(rows, self.schema, self.limits)
+        return self._decoder.decode(rows)
+
     def predict(
-        self, rows: Sequence[Row], *, modalities: Collection[str] | None = None, explain: bool = False,
+        self, rows: Sequence[Row] | Samples, *, modalities: Collection[str] | None = None, explain: bool = False,
     ) -> list[dict[str, Answer]]:
-        """Target → Answer for every row; media are bytes."""
+        """Target → Answer for every row; media are bytes, or the paths of files that the caller trusts."""
         return cast("list[dict[str, Answer]]", self.wait(Predict(rows, _tuple(modalities), explain)))
 
     def explain(
@@ -163,33 +183,47 @@ class Service:
             self._pending -= 1
 
     def _prepare(self, call: Call | Callable[[], Call], done: Future[Any]) -> None:
-        """Read, check and decode a request, then let it wait for the model."""
+        """Read, check and decode a call, then let it wait for the model."""
+        verb, since = "unread", time.monotonic()
         try:
             if done.cancelled():
                 return
             known = call() if callable(call) else call
+            verb = verb_of(known)
+            done.add_done_callback(lambda future: self._count(verb, since, future))
             known = checked(known, self.engine, self.abilities, self.limits)
-            check_rows(known.rows, self.schema, self.limits)
-            samples = self._decoder.decode(known.rows)
-            job = Job(Work(known, samples), len(samples), known.key)
-            job.future.add_done_callback(lambda future: _pass_on(future, done))
-            self._batcher.put(job)
+            samples = known.rows if isinstance(known.rows, Samples) else self.read(known.rows)
+            self.metrics.unreadable.inc(len(samples.unreadable))
+            self._batcher.put(Job(Work(known, samples), len(samples), known.key, done))
         except BaseException as error:
             if done.set_running_or_notify_cancel():
                 done.set_exception(error)
+            if verb == "unread":
+                self.metrics.calls.labels(verb, outcome_of(error)).inc()
         finally:
             with self._lock:
                 self._coming -= 1
 
+    def _perform(self, batch: Sequence[Work]) -> list[Any]:
+        """One batch in the model."""
+        since = time.monotonic()
+        found = self._performer(batch)
+        self.metrics.model_seconds.labels(verb_of(batch[0].call)).observe(time.monotonic() - since)
+        self.metrics.batch_rows.observe(sum(len(work.samples) for work in batch))
+        return found
 
-def _pass_on(future: Future[Any], done: Future[Any]) -> None:
-    if not done.set_running_or_notify_cancel():
-        return
-    error = future.exception()
+    def _count(self, verb: str, since: float, future: Future[Any]) -> None:
+        error = CancelledError() if future.cancelled() else future.exception()
+        self.metrics.calls.labels(verb, outcome_of(error)).inc()
+        self.metrics.seconds.labels(verb).observe(time.monotonic() - since)
+
+
+def outcome_of(error: BaseException | None) -> str:
+    """In one word how a call ended."""
     if error is None:
-        done.set_result(future.result())
-    else:
-        done.set_exception(error)
+        return "answered"
+    return ("given up" if isinstance(error, CancelledError) else "refused" if isinstance(error, SensoriumError)
+            else "failed")
 
 
 def _tuple(names: Collection[str] | None) -> tuple[str, ...] | None:
