@@ -13,6 +13,7 @@ _PUBLIC = {
     "Data": "sensorium.data.read",
     "DataError": "sensorium.errors",
     "Events": "sensorium.data.streams.stream",
+    "Index": "sensorium.retrieval.index",
     "Model": "sensorium.model",
     "Offset": "sensorium.data.streams.clocks",
     "Recipe": "sensorium.recipe",
@@ -45,10 +46,11 @@ if TYPE_CHECKING:
     from sensorium.made import Sampling
     from sensorium.model import Model
     from sensorium.recipe import Recipe
+    from sensorium.retrieval.index import Index
     from sensorium.serving.client import Client
     from sensorium.training.fit import fit
 
-__all__ = ["Aligned", "Client", "Data", "DataError", "Events", "Model", "Offset", "Recipe", "Sampling",
+__all__ = ["Aligned", "Client", "Data", "DataError", "Events", "Index", "Model", "Offset", "Recipe", "Sampling",
            "SensoriumError", "Stream", "__version__", "align", "attribute", "compare", "estimate_offset", "evaluate",
            "fit", "read", "write_table", "zero_shot"]
 

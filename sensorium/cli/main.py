@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from sensorium.cli import ask, cache, compare, demo, evaluate, generate, inspect, predict, serve, train
+from sensorium.cli import ask, cache, compare, demo, evaluate, generate, index, inspect, predict, search, serve, train
 
 app = typer.Typer(
     name="sensorium", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -19,6 +19,8 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
+app.command("index")(index.index)
+app.command("search")(search.search)
 app.command("generate")(generate.generate)
 app.command("ask")(ask.ask)
 app.command("demo")(demo.demo)
