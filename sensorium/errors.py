@@ -31,6 +31,10 @@ class ModelFolderError(SensoriumError):
     """A folder is not a model folder, is incomplete or was made by an incompatible version."""
 
 
+class ExportError(SensoriumError):
+    """A model cannot be exported, or an exported folder cannot be used."""
+
+
 class ResumeError(SensoriumError):
     """A checkpoint does not belong to the run that asks for it."""
 

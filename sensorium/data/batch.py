@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sensorium.data.cache.store import StoredTokens
+from sensorium.data.cells import numbered
 from sensorium.data.kinds.base import Inputs, Kind
 from sensorium.data.samples import Samples
 from sensorium.keyed import Draws
@@ -150,7 +151,7 @@ def make_batch(
         present = np.flatnonzero((wanted >= 0).any(axis=1))
         if len(present) == 0:
             continue
-        distinct, which = _numbered(wanted[present])
+        distinct, which = numbered(wanted[present])
         draws = None if augmentation is None else Draws(augmentation.seed, augmentation.epoch,
                                                         cells.identities[distinct])
         if cells.stored is not None:
@@ -222,17 +223,6 @@ def _thinned(features: Inputs, draws: Draws) -> Inputs:
     kept = torch.where(kept.any(dim=1, keepdim=True), kept, features.mask)
     channels = torch.from_numpy(draws.uniform("stored/channel", num_channels) >= HIDDEN_CHANNELS)
     return Inputs(features.values * (channels / (1.0 - HIDDEN_CHANNELS)).float()[:, None], kept, features.span)
-
-
-def _numbered(cells: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The distinct cells of some rows (row, slot), and for each place its number among them; −1 = nothing."""
-    used = int(np.flatnonzero((cells >= 0).any(axis=0)).max()) + 1
-    cells = cells[:, :used]
-    there = cells >= 0
-    distinct, number = np.unique(cells[there], return_inverse=True)
-    which = np.full(cells.shape, -1, dtype=np.int64)
-    which[there] = number
-    return distinct, which
 
 
 def prefetch(samples: Samples, rows: npt.NDArray[np.int64]) -> None:

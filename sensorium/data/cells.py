@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from sensorium.data.cache.store import StoredTokens
+from sensorium.data.decoding.paths import TableFolder
 from sensorium.data.decoding.workers import Refused, decode_guarded, decode_one
 from sensorium.data.kinds import AnyKind, TableKind, TextKind
 from sensorium.data.kinds.base import Array, Cell, Kind
 from sensorium.data.kinds.table import Parsed
 from sensorium.data.schema import Modality
-from sensorium.data.sources import MOST_LISTED, RowCells, num_cut_lists, row_cells, table_columns
-from sensorium.data.table import Table
+from sensorium.data.sources import MOST_LISTED, RowCells, listed_cells, num_cut_lists, row_cells, table_columns
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from sensorium.data.table import Table
 
 INLINE_CELLS = 32
 CHUNK = 64
@@ -128,16 +133,34 @@ def decode_cells(
         memory_bytes: decoded media beyond this are decoded again when needed.
         progress: called with (cells done, cells in all).
     """
+    columns = table_columns(table, modality)
+    listed = columns if isinstance(modality.kind, TableKind) else [column.to_list() for column in columns]
+    return decode_columns(listed, modality, table.folder, inline=INLINE_CELLS if table.allow_outside else 0,
+                          workers=workers, memory_bytes=memory_bytes, progress=progress)
+
+
+def decode_columns(
+    columns: Sequence[Sequence[Any] | pl.Series], modality: Modality, folder: TableFolder, *,
+    inline: int = INLINE_CELLS, workers: int = 0, memory_bytes: float = math.inf, progress: Progress | None = None,
+) -> Cells:
+    """The same from the modality's columns, of any number of rows.
+
+    Args:
+        columns: values of Python; a table's also as series.
+        modality: with its measured kind.
+        folder: where its files may lie.
+        inline: so many media cells are decoded in this process; where there are more, all are decoded in guarded ones.
+        workers, memory_bytes, progress: as of `decode_cells`.
+    """
     if isinstance(modality.kind, TableKind):
-        return _decoded_table(table, modality, modality.kind, progress)
-    cells = row_cells(table, modality)
+        return _decoded_table(columns, modality, modality.kind, progress)
+    values: Sequence[Any] = columns[0]
     kind: Kind = modality.kind
-    distinct = _distinct(cells)
+    distinct = _distinct(listed_cells(columns, modality, folder))
     kept: list[Array | None] = []
     lengths: list[int] = []
     reasons: dict[int, str] = {}
     used = 0.0
-    inline = INLINE_CELLS if table.allow_outside else 0
     for number, result in enumerate(_decoded(kind, distinct.sources, workers, inline)):
         if isinstance(result, Refused):
             reasons[number] = result.reason
@@ -149,11 +172,11 @@ def decode_cells(
             lengths.append(kind.length(result))
         if progress is not None and (number % CHUNK == 0 or number + 1 == len(distinct.sources)):
             progress(number + 1, len(distinct.sources))
-    return _packed(table, modality, distinct, kept, lengths, reasons)
+    return _packed(values, modality, distinct, kept, lengths, reasons)
 
 
 def _packed(
-    table: Table, modality: Modality, distinct: _Distinct, kept: list[Array | None], lengths: list[int],
+    values: Sequence[Any], modality: Modality, distinct: _Distinct, kept: list[Array | None], lengths: list[int],
     reasons: dict[int, str],
 ) -> Cells:
     """Number the readable cells anew and list the others."""
@@ -161,27 +184,29 @@ def _packed(
     renumbered = np.where(readable, np.cumsum(readable) - 1, -1).astype(np.int64)
     blank = distinct.of_row < 0
     final = np.where(blank, -1, renumbered[np.maximum(distinct.of_row, 0)] if len(renumbered) else -1)
-    unreadable = tuple(UnreadableCell(row + 1, modality.columns[0], _shown(table, modality, row), reasons[number])
+    unreadable = tuple(UnreadableCell(row + 1, modality.columns[0], _shown(values[row]), reasons[number])
                        for row, numbers in enumerate(distinct.of_row.tolist()) for number in numbers
                        if number in reasons)
     good = np.flatnonzero(readable).tolist()
     arrays = Arrays([kept[number] for number in good], modality.kind, [distinct.sources[number] for number in good])
-    cut = num_cut_lists(table, modality)
+    cut = num_cut_lists(values, modality)
     notes = (f"modality {modality.name!r}: {cut} rows list more than {MOST_LISTED} cells; the first {MOST_LISTED} are "
              f"read",) if cut else ()
     return Cells(modality.kind, final.astype(np.int64), distinct.identities[readable], arrays,
                  np.array(lengths, dtype=np.int64)[readable], int(blank.all(axis=1).sum()), unreadable, notes)
 
 
-def _decoded_table(table: Table, modality: Modality, kind: TableKind, progress: Progress | None) -> Cells:
+def _decoded_table(
+    columns: Sequence[Sequence[Any] | pl.Series], modality: Modality, kind: TableKind, progress: Progress | None,
+) -> Cells:
     """The rows of a table modality, column by column; the same as `kind.decode` of every row."""
-    columns = table_columns(table, modality)
     rows, found = kind.decode_columns(columns)
     there = ~np.isnan(rows).all(axis=1)
     cell_of_row = np.where(there, np.cumsum(there) - 1, -1).astype(np.int64)
     unreadable = sorted(
-        (UnreadableCell(row + 1, column.name, repr(column[row])[:80], reason)
-         for column in columns for row, reason in found[column.name].refused.items()), key=lambda cell: cell.row)
+        (UnreadableCell(row + 1, name, repr(column[row])[:80], reason)
+         for name, column in zip(modality.columns, columns, strict=True)
+         for row, reason in found[name].refused.items()), key=lambda cell: cell.row)
     notes = tuple(_unseen_note(name, parsed) for name, parsed in found.items() if parsed.unseen)
     if progress is not None:
         progress(len(rows), len(rows))
@@ -198,8 +223,7 @@ def _unseen_note(column: str, parsed: Parsed) -> str:
             f"({shown}{more}) and count as missing")
 
 
-def _shown(table: Table, modality: Modality, row: int) -> str:
-    value = table.frame[modality.columns[0]].slice(row, 1).to_list()[0]
+def _shown(value: Any) -> str:
     return repr(value)[:80] if isinstance(value, str) else type(value).__name__
 
 
@@ -231,6 +255,17 @@ def _distinct(rows: list[RowCells]) -> _Distinct:
 def cell_numbers(table: Table, modality: Modality) -> npt.NDArray[np.int64]:
     """(row, slot) numbers of the modality's distinct cells, −1 = nothing: rows with a number in common share a cell."""
     return _distinct(row_cells(table, modality)).of_row
+
+
+def numbered(cells: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The distinct cells of some rows (row, slot), and for each place its number among them; −1 = nothing."""
+    used = int(np.flatnonzero((cells >= 0).any(axis=0)).max()) + 1
+    cells = cells[:, :used]
+    there = cells >= 0
+    distinct, number = np.unique(cells[there], return_inverse=True)
+    which = np.full(cells.shape, -1, dtype=np.int64)
+    which[there] = number
+    return distinct, which
 
 
 def _decoded(kind: Kind, sources: Sequence[Cell], workers: int, inline: int) -> Iterator[Array | Refused]:

@@ -7,27 +7,19 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from sensorium.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def read_csv(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """All cells as strings, so that each kind decides what a cell means."""
-    raw, notes = _utf8(path)
-    if b"\n" not in raw:
-        raw = raw.replace(b"\r", b"\n")
-    raw = raw.strip(b"\r\n")
-    first, _, rest = raw.partition(b"\n")
-    announced = first.strip().removeprefix(b"sep=").decode() if first.startswith(b"sep=") else None
-    if announced is not None and len(announced) == 1:  # as Excel writes it
-        raw = rest
-    else:
-        announced = None
-    separator = announced or ("\t" if path.suffix.lower() == ".tsv" else _separator(raw))
-    header = [name.strip() for name in next(iter(_lines(raw, separator, path)), (0, []))[1]]
-    refuse_repeated(header, path)
+    import polars as pl
+
+    raw, separator, header, notes = _prepared(path)
     try:
         frame = pl.read_csv(io.BytesIO(raw), separator=separator, infer_schema=False)
     except pl.exceptions.NoDataError as error:
@@ -44,6 +36,37 @@ def read_csv(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
                 notes.append(f"{num_blank} blank lines are not rows")
     frame.columns = _named(header)
     return frame, tuple(notes)
+
+
+def read_lines(path: Path) -> tuple[list[str], list[list[str]], tuple[str, ...]]:
+    """The names of the columns, the cells of each row as strings, and notes: by Python's reader, without a data frame.
+
+    Raises DataError where `read_csv` does.
+    """
+    raw, separator, header, notes = _prepared(path)
+    num_blank = _refuse_unequal(raw, separator, path, len(header))
+    lines = [cells or [""] for _, cells in _lines(raw, separator, path) if cells or len(header) == 1][1:]
+    if num_blank and len(header) > 1:
+        notes.append(f"{num_blank} blank lines are not rows")
+    return _named(header), lines, tuple(notes)
+
+
+def _prepared(path: Path) -> tuple[bytes, str, list[str], list[str]]:
+    """The file as UTF-8, what separates its cells, the names in its first line, and notes."""
+    raw, notes = _utf8(path)
+    if b"\n" not in raw:
+        raw = raw.replace(b"\r", b"\n")
+    raw = raw.strip(b"\r\n")
+    first, _, rest = raw.partition(b"\n")
+    announced = first.strip().removeprefix(b"sep=").decode() if first.startswith(b"sep=") else None
+    if announced is not None and len(announced) == 1:  # as Excel writes it
+        raw = rest
+    else:
+        announced = None
+    separator = announced or ("\t" if path.suffix.lower() == ".tsv" else _separator(raw))
+    header = [name.strip() for name in next(iter(_lines(raw, separator, path)), (0, []))[1]]
+    refuse_repeated(header, path)
+    return raw, separator, header, notes
 
 
 def _utf8(path: Path) -> tuple[bytes, list[str]]:

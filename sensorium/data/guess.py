@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 
 from sensorium.data.decoding.paths import TableFolder
 from sensorium.data.kinds import AudioKind, ImageKind, TableColumn, VideoKind
@@ -27,6 +26,9 @@ from sensorium.data.schema import Part, Separator
 from sensorium.data.sources import json_items, subtitle_files
 from sensorium.data.table import MEDIA_SUFFIXES, MEDIA_WORDS, NUMBER_SUFFIXES, UNREAD_SUFFIXES, column_of_values
 from sensorium.errors import BadCell
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SAMPLE = 1000
 MEANT = 0.95
@@ -64,6 +66,8 @@ class Guess:
 
 def guess_column(column: pl.Series, folder: TableFolder) -> Guess:
     """What a column seems to be and why, from its values; a file path never becomes text."""
+    import polars as pl
+
     values = sample_values(column)
     if not values:
         return Guess(None, "every cell is missing")
@@ -87,6 +91,8 @@ def guess_column(column: pl.Series, folder: TableFolder) -> Guess:
 
 def _guess_nested(column: pl.Series, folder: TableFolder) -> Guess:
     """Lists of cells are what their items are; lists of numbers are series."""
+    import polars as pl
+
     dtype = column.dtype
     if not isinstance(dtype, pl.List | pl.Array):
         return Guess(None, f"cells are structures ({dtype}), which are not read")
@@ -182,6 +188,8 @@ def parsed_numbers(column: pl.Series, notation: Notation = PLAIN) -> np.ndarray[
 
 
 def _guess_strings(column: pl.Series, values: list[str], folder: TableFolder) -> Guess:
+    import polars as pl
+
     by_path = guess_paths(values, folder)
     if by_path is not None:
         return by_path

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from pydantic import ValidationError
 
 from sensorium.data.guess import (
@@ -37,6 +36,9 @@ from sensorium.data.schema import Modality, Schema, Target, Task
 from sensorium.data.table import SPLIT_WORDS, Table
 from sensorium.errors import DataError, RecipeError, unknown_name
 from sensorium.recipe import DataOptions
+
+if TYPE_CHECKING:
+    import polars as pl
 
 TABLE_NAME = "table"
 COLUMN_ROLES: tuple[str, ...] = ("text", "image", "audio", "video", "series", "points", "number", "category", "date")
@@ -133,6 +135,8 @@ def _check_conflicts(options: DataOptions) -> None:
 
 
 def _split_column(frame: pl.DataFrame, options: DataOptions) -> str | None:
+    import polars as pl
+
     for name in frame.columns:
         chosen = name in options.targets or name in options.ignore or name in options.kinds
         if name.strip().lower() == "split" and not chosen and frame[name].dtype == pl.String:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from sensorium.data.cells import Cells, Progress, UnreadableCell, column_of, decode_cells, measured_kind
 from sensorium.data.infer import target_is_missing
@@ -155,6 +154,8 @@ def decoded(
 
 
 def _with_empty(table: Table, names: list[str]) -> Table:
+    import polars as pl
+
     empty = [pl.lit(None, dtype=pl.String).alias(name) for name in names]
     return replace(table, frame=table.frame.with_columns(empty))
 

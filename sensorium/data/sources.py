@@ -6,18 +6,21 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 
 from sensorium.data.decoding.paths import TableFolder
 from sensorium.data.decoding.workers import Refused
 from sensorium.data.kinds import TableKind, TextKind
 from sensorium.data.kinds.base import Cell
 from sensorium.data.schema import Modality
-from sensorium.data.table import Table
 from sensorium.errors import BadCell
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from sensorium.data.table import Table
 
 MOST_LISTED = 16
 SUBTITLES = (".srt", ".vtt")
@@ -25,17 +28,26 @@ RowCells = tuple[Cell, ...]
 
 
 def row_cells(table: Table, modality: Modality) -> list[RowCells]:
+    """`listed_cells` of a table."""
+    return listed_cells([column.to_list() for column in table_columns(table, modality)], modality, table.folder)
+
+
+def listed_cells(columns: Sequence[Sequence[Any]], modality: Modality, folder: TableFolder) -> list[RowCells]:
     """Each row's cells of a modality, none where blank: paths from the table's folder for media named in it.
 
     A list in a cell (of Parquet, JSONL or Python, a string with the modality's separator) gives several, at most 16;
     the subtitles of a video are the `Path` of the file beside it.
+
+    Args:
+        columns: the modality's, as values of Python.
+        modality: with its kind and separator.
+        folder: where its files may lie.
     """
     if isinstance(modality.kind, TableKind):
-        return [(cell,) for cell in zip(*(column.to_list() for column in table_columns(table, modality)), strict=True)]
-    rows = [_split(value, modality.separator)[:MOST_LISTED] for value in table.frame[modality.columns[0]].to_list()]
+        return [(cell,) for cell in zip(*columns, strict=True)]
+    rows = [_split(value, modality.separator)[:MOST_LISTED] for value in columns[0]]
     if isinstance(modality.kind, TextKind) and not modality.part:
         return rows
-    folder = table.folder
     found = [tuple(_located(cell, folder) for cell in cells) for cells in rows]
     if modality.part == "text":
         return [tuple(file for cell in cells if isinstance(cell, str) for file in _subtitles(Path(cell), folder))
@@ -54,18 +66,16 @@ def _subtitles(video: Path, folder: TableFolder) -> list[Path | Refused]:
     return [file if isinstance(file, Refused) else Path(file) for file in located]
 
 
-def num_cut_lists(table: Table, modality: Modality) -> int:
-    """Rows that list more cells than are read."""
-    if isinstance(modality.kind, TableKind):
-        return 0
-    column = table.frame[modality.columns[0]]
-    if not modality.separator and column.dtype == pl.String:
-        return 0
-    return sum(len(_split(value, modality.separator)) > MOST_LISTED for value in column.to_list())
+def num_cut_lists(values: Sequence[Any], modality: Modality) -> int:
+    """Rows of a column that list more cells than are read."""
+    listed = values if modality.separator else [value for value in values if isinstance(value, list)]
+    return sum(len(_split(value, modality.separator)) > MOST_LISTED for value in listed)
 
 
 def table_columns(table: Table, modality: Modality) -> list[pl.Series]:
     """The modality's columns; empty ones where the table lacks them."""
+    import polars as pl
+
     return [table.frame[name] if name in table.frame.columns else pl.Series(name, [None] * len(table), dtype=pl.String)
             for name in modality.columns]
 

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 
 from sensorium.data.decoding.paths import TableFolder
 from sensorium.data.delimited import read_csv, refuse_repeated
 from sensorium.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 MEDIA_SUFFIXES = {
     "image": frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jfif"}),
@@ -103,6 +105,8 @@ def read_table(source: str | Path, *, allow_outside: bool = False) -> Table:
 
 def table_of_rows(rows: Sequence[Mapping[str, Any]], root: str | Path = ".") -> Table:
     """A table of rows given as dictionaries; cells may be paths, bytes, pictures, arrays, numbers or strings."""
+    import polars as pl
+
     given: Any = rows
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
         raise DataError(f"rows: expected dictionaries or the path of a table, found {type(rows).__name__}")
@@ -120,6 +124,8 @@ def table_of_rows(rows: Sequence[Mapping[str, Any]], root: str | Path = ".") -> 
 
 def column_of_values(name: str, values: list[Any]) -> pl.Series:
     """A column of Python values: typed where they are plain, objects otherwise."""
+    import polars as pl
+
     values = [value.item() if isinstance(value, np.generic) else value for value in values]
     kinds = {type(value) for value in values if value is not None}
     if kinds <= PLAIN_TYPES and not (bytes in kinds and len(kinds) > 1):
@@ -137,6 +143,7 @@ def column_of_values(name: str, values: list[Any]) -> pl.Series:
 
 
 def _read_parquet(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    import polars as pl
     import pyarrow
     import pyarrow.parquet
 
@@ -152,6 +159,8 @@ def _read_parquet(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
 def unwrapped(frame: pl.DataFrame) -> pl.DataFrame:
     """Media stored as {bytes, path} structures (or lists of them) become their bytes, else their path; categoricals
     become strings."""
+    import polars as pl
+
     columns = []
     for column in frame.rename({name: "index" for name in frame.columns if name == "__index_level_0__"
                                 and "index" not in frame.columns}).get_columns():
@@ -171,6 +180,8 @@ def unwrapped(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _is_medium(dtype: Any) -> bool:
+    import polars as pl
+
     return isinstance(dtype, pl.Struct) and {"bytes", "path"} <= {field.name for field in dtype.fields}
 
 
@@ -207,6 +218,8 @@ def _read_jsonl(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
 
 def _read_class_folders(folder: Path, *, allow_outside: bool) -> Table:
     """folder/class/file → a table of `image`, `audio` or `video` and `label`; folder/train/class/file adds `split`."""
+    import polars as pl
+
     known = {suffix: kind for kind, suffixes in MEDIA_SUFFIXES.items() for suffix in suffixes}
     tops = _folders(folder)
     in_splits = len(tops) > 1 and all(p.name.lower() in SPLIT_WORDS and _folders(p) for p in tops)

@@ -100,7 +100,8 @@ class TableEncoder(Encoder):
     def periods(self, values: Float[Tensor, "row column"]) -> Float[Tensor, "row date feature"]:
         """Sine and cosine of each date's place in the day, the week, the month and the year."""
         days = values[:, self.dates].double() * self.date_scale[:, 1] + self.date_scale[:, 0]
-        angle = 2 * math.pi * torch.stack([torch.remainder(days / period, 1.0) for period in DATE_PERIODS], dim=-1)
+        periods = days.new_tensor(DATE_PERIODS)
+        angle = 2 * math.pi * torch.remainder(days[:, :, None] / periods, 1.0)
         return torch.cat([angle.sin(), angle.cos()], dim=-1).to(values.dtype)
 
     numeric: Tensor

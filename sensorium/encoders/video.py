@@ -199,7 +199,7 @@ class VideoR2Plus1D(Encoder):
         mask = inputs.mask
         clips = rearrange(inputs.values, "batch frame channel height width_px -> batch channel frame height width_px")
         scaled = (clips.contiguous(memory_format=torch.channels_last_3d) - 127.5) / 64.0
-        real = None if bool(mask.all()) else mask
+        real = None if not torch.compiler.is_exporting() and bool(mask.all()) else mask
         maps = self.stem(_only_real(scaled.to(self.project.weight.dtype), real))
         for block in self.blocks:
             maps, real = block(maps, real)

@@ -73,7 +73,8 @@ class Fusion(nn.Module, ABC):
             DataError: naming the first row with nothing, or in which a modality is present that has no tokens.
         """
         nothing = ~presence.any(dim=1)
-        if bool(nothing.any()):
+        exporting = torch.compiler.is_exporting()  # a graph cannot refuse: what runs it leaves such rows out
+        if not exporting and bool(nothing.any()):
             raise DataError(f"nothing to fuse in row {int(nothing.nonzero()[0, 0])} of {len(presence)}: each row needs "
                             f"one of {', '.join(self.names)}")
         heard = {}
@@ -83,7 +84,7 @@ class Fusion(nn.Module, ABC):
                 mask = one.mask & presence[:, place, None]
                 span = None if one.span is None else torch.where(mask[:, :, None], one.span, 0.0)
                 heard[place] = Tokens(torch.where(mask[:, :, None], one.values, 0.0), mask, span)
-            elif bool(presence[:, place].any()):
+            elif not exporting and bool(presence[:, place].any()):
                 row = int(presence[:, place].nonzero()[0, 0])
                 raise DataError(f"modality {name!r} is present in row {row} and has no tokens")
         return heard

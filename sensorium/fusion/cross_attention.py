@@ -62,7 +62,8 @@ class CrossAttentionFusion(Fusion):
             share = self._listens(place, presence, one.values.dtype)
             read = torch.zeros_like(one.values)
             for source, other in heard.items():
-                if source != place or len(heard) == 1 or bool(share[:, source].any()):
+                alone = source == place and len(heard) > 1  # only where a modality is alone does it read itself
+                if not alone or torch.compiler.is_exporting() or bool(share[:, source].any()):
                     query, (_, key, value) = projected[place][0], projected[source]
                     mixed = F.scaled_dot_product_attention(
                         query, key, value, attn_mask=self._bias(place, one, source, other).to(query.dtype))

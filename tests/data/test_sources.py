@@ -46,7 +46,8 @@ def test_lists_in_every_form_name_the_same_files(tmp_path: Path, separator: str,
 def test_a_list_is_cut_and_the_cut_is_said(tmp_path: Path) -> None:
     files = _photos(tmp_path, 2)
     table = Table(pl.DataFrame({"photo": [";".join(files * 10), "0.png"]}), tmp_path, "t")
-    assert num_cut_lists(table, _modality(";")) == 1 and num_cut_lists(table, _modality()) == 0
+    values = table.frame["photo"].to_list()
+    assert num_cut_lists(values, _modality(";")) == 1 and num_cut_lists(values, _modality()) == 0
     cells = decode_cells(table, _modality(";"), workers=0, memory_bytes=1e9)
     assert cells.cells_of_row.shape == (2, MOST_LISTED) and "1 rows list more than 16 cells" in cells.notes[0]
 

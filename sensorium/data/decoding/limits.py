@@ -9,6 +9,7 @@ import importlib
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from sensorium.data.kinds.base import Cell
@@ -86,7 +87,8 @@ def limit_memory(kind_name: str, memory_bytes: int) -> int:
     Returns: the bytes in use before the first cell; 0 where there is no such limit.
     """
     for module in DECODERS.get(kind_name, ()):
-        importlib.import_module(module)
+        with suppress(ImportError):  # what reads other files of the kind; a cell that needs it says so
+            importlib.import_module(module)
     used = memory_in_use()
     if used and sys.platform != "win32":
         import resource

@@ -45,7 +45,10 @@ class FilmHeader:
 @contextmanager
 def opened(cell: Cell, what: str) -> Iterator[InputContainer]:
     """The container of a file or of bytes; whatever goes wrong while it is read is a BadCell."""
-    import av
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise BadCell(f"a {what} that PyAV reads, which is not installed: pip install av") from error
 
     source = io.BytesIO(cell) if isinstance(cell, bytes) else str(existing_file(cell).absolute())
     options = {"format_whitelist": FORMATS, "max_pixels": str(MOST_PIXELS), "threads": "1"}

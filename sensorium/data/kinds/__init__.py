@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from sensorium.data.kinds.audio import AudioKind
-from sensorium.data.kinds.base import Html, Inputs, Kind
+from sensorium.data.kinds.base import Html, Inputs, Kind, Padded
 from sensorium.data.kinds.image import ImageKind
 from sensorium.data.kinds.points import PointsKind
 from sensorium.data.kinds.series import Recording, SeriesKind
@@ -22,5 +22,5 @@ KINDS: dict[str, type[OneKind]] = {
 TIMED = frozenset({"audio", "video", "series"})
 """Kinds whose spans are seconds; two such modalities of a sample share its clock."""
 
-__all__ = ["KINDS", "TIMED", "AnyKind", "AudioKind", "Clip", "Html", "ImageKind", "Inputs", "Kind", "PointsKind",
-           "Recording", "SeriesKind", "TableColumn", "TableKind", "TextKind", "VideoKind"]
+__all__ = ["KINDS", "TIMED", "AnyKind", "AudioKind", "Clip", "Html", "ImageKind", "Inputs", "Kind", "Padded",
+           "PointsKind", "Recording", "SeriesKind", "TableColumn", "TableKind", "TextKind", "VideoKind"]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.data.decoding.media import is_container, track_header, track_samples
-from sensorium.data.kinds.base import Cell, Html, Inputs, existing_file, first_line
+from sensorium.data.kinds.base import Cell, Html, Inputs, Padded, existing_file, first_line
 from sensorium.data.mel import mel_filters
 from sensorium.errors import BadCell
 
@@ -92,16 +92,18 @@ class AudioKind(BaseModel):
         """Samples."""
         return len(array)
 
-    def collate(self, arrays: Sequence[Waveform]) -> Inputs:
+    def pad(self, arrays: Sequence[Waveform]) -> Padded:
         """(row, sample) float32 waveforms, zero-padded; mask (row, sample)."""
-        import torch
-
         lengths = np.array([len(array) for array in arrays])
         values = np.zeros((len(arrays), int(lengths.max())), dtype=np.float32)
         for row, array in enumerate(arrays):
             values[row, : len(array)] = array
         mask = np.arange(values.shape[1])[None, :] < lengths[:, None]
-        return Inputs(torch.from_numpy(values), torch.from_numpy(mask))
+        return Padded(values, mask)
+
+    def collate(self, arrays: Sequence[Waveform]) -> Inputs:
+        """The same as tensors."""
+        return self.pad(arrays).inputs()
 
     def augment(self, inputs: Inputs, draws: Draws) -> Inputs:
         """Spoken by somebody else: another speed and pitch, unevenly, other ends, filter, noise; some of it silenced.

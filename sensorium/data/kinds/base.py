@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
+
 from sensorium.data.decoding.files import existing_file, first_line
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
     from sensorium.keyed import Draws
 
-__all__ = ["Array", "Cell", "Html", "Inputs", "Kind", "existing_file", "first_line"]
+__all__ = ["Array", "Cell", "Html", "Inputs", "Kind", "Padded", "existing_file", "first_line"]
 
 Html = str
 Cell = Any
@@ -63,6 +66,22 @@ class Inputs:
         return int(self.values.shape[0])
 
 
+@dataclass(frozen=True)
+class Padded:
+    """What `Inputs` holds as arrays of numpy, for whatever reads it without torch."""
+
+    values: npt.NDArray[Any]
+    mask: npt.NDArray[np.bool_] | None = None
+    span: npt.NDArray[np.float32] | None = None
+
+    def inputs(self) -> Inputs:
+        """The same memory as tensors."""
+        import torch
+
+        return Inputs(torch.from_numpy(self.values), None if self.mask is None else torch.from_numpy(self.mask),
+                      None if self.span is None else torch.from_numpy(self.span))
+
+
 @runtime_checkable
 class Kind(Protocol):
     """One kind of modality. Instances are frozen settings, saved with the schema as JSON."""
@@ -78,8 +97,11 @@ class Kind(Protocol):
     def length(self, array: Array) -> int:
         """Positions that `collate` gives the decoded cell (tokens, samples, frames, steps, points); else 1."""
 
+    def pad(self, arrays: Sequence[Array]) -> Padded:
+        """Padded arrays with masks for some decoded cells."""
+
     def collate(self, arrays: Sequence[Array]) -> Inputs:
-        """Padded tensors with masks for some decoded cells."""
+        """The same as tensors."""
 
     def augment(self, inputs: Inputs, draws: Draws) -> Inputs:
         """A random variant with the same meaning, for training only; `draws.rows` are the cells' identities."""

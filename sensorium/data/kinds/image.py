@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.data.decoding.quiet import without_warnings
-from sensorium.data.kinds.base import Cell, Html, Inputs, existing_file, first_line
+from sensorium.data.kinds.base import Cell, Html, Inputs, Padded, existing_file, first_line
 from sensorium.errors import BadCell
 
 if TYPE_CHECKING:
@@ -110,11 +110,17 @@ class ImageKind(BaseModel):
         """1: pictures are not padded."""
         return 1
 
-    def collate(self, arrays: Sequence[Pixels]) -> Inputs:
+    def pad(self, arrays: Sequence[Pixels]) -> Padded:
         """(row, channel, height, width_px) uint8, 0…255; no mask: every pixel is real."""
-        import torch
+        height, width, channels = arrays[0].shape
+        values = np.empty((len(arrays), channels, height, width), dtype=np.uint8)
+        for row, array in enumerate(arrays):
+            values[row] = array.transpose(2, 0, 1)
+        return Padded(values)
 
-        return Inputs(torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous())
+    def collate(self, arrays: Sequence[Pixels]) -> Inputs:
+        """The same as tensors."""
+        return self.pad(arrays).inputs()
 
     def augment(self, inputs: Inputs, draws: Draws) -> Inputs:
         """Turned, zoomed, shifted, in another light, a little noisy; mirrored in half of the cases if `flip`.

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from sensorium.data.kinds.base import Cell, Html, Inputs
+from sensorium.data.kinds.base import Cell, Html, Inputs, Padded
 from sensorium.data.numeric.columns import Columns, read_columns
 from sensorium.data.numeric.recordings import channel_scales, read_sample
 from sensorium.errors import BadCell
@@ -132,16 +132,18 @@ class PointsKind(BaseModel):
         """Points, at least 1: an empty cloud takes a place too."""
         return max(1, len(array))
 
-    def collate(self, arrays: Sequence[Cloud]) -> Inputs:
+    def pad(self, arrays: Sequence[Cloud]) -> Padded:
         """(row, point, 3 + feature) float32, padded with 0; mask (row, point), all False for an empty cloud."""
-        import torch
-
         lengths = np.array([len(array) for array in arrays])
         values = np.zeros((len(arrays), max(1, int(lengths.max())), arrays[0].shape[1]), dtype=np.float32)
         for row, array in enumerate(arrays):
             values[row, : lengths[row]] = array
         mask = np.arange(values.shape[1])[None, :] < lengths[:, None]
-        return Inputs(torch.from_numpy(values), torch.from_numpy(mask))
+        return Padded(values, mask)
+
+    def collate(self, arrays: Sequence[Cloud]) -> Inputs:
+        """The same as tensors."""
+        return self.pad(arrays).inputs()
 
     def augment(self, inputs: Inputs, draws: Draws) -> Inputs:
         """Nearer or farther, a little shaken, some points lost; turned about the vertical axis by up to `turn` degrees.

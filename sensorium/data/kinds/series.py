@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from sensorium.data.kinds.base import Cell, Html, Inputs
+from sensorium.data.kinds.base import Cell, Html, Inputs, Padded
 from sensorium.data.numeric.columns import Columns
 from sensorium.data.numeric.grid import in_order, on_grid, typical_interval
 from sensorium.data.numeric.recordings import (
@@ -146,10 +146,8 @@ class SeriesKind(BaseModel):
         """Steps."""
         return len(array.values)
 
-    def collate(self, arrays: Sequence[Recording]) -> Inputs:
+    def pad(self, arrays: Sequence[Recording]) -> Padded:
         """(row, step, 2·channel) float32: readings, 0 where there is none, then 1 where there is one; mask; seconds."""
-        import torch
-
         assert self.rate is not None
         lengths = np.array([len(array.values) for array in arrays])
         longest, channels = int(lengths.max()), arrays[0].values.shape[1]
@@ -162,7 +160,11 @@ class SeriesKind(BaseModel):
             edges = array.start + np.arange(lengths[row] + 1) / self.rate
             span[row, : lengths[row]] = np.stack([edges[:-1], edges[1:]], axis=1)
         mask = np.arange(longest)[None, :] < lengths[:, None]
-        return Inputs(torch.from_numpy(values), torch.from_numpy(mask), torch.from_numpy(span))
+        return Padded(values, mask, span)
+
+    def collate(self, arrays: Sequence[Recording]) -> Inputs:
+        """The same as tensors."""
+        return self.pad(arrays).inputs()
 
     def augment(self, inputs: Inputs, draws: Draws) -> Inputs:
         """Another time, by another sensor: cut, faster or slower, stronger or weaker, noisier, with a hole in it.

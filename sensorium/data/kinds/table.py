@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from sensorium.data.kinds.base import Cell, Html, Inputs
+from sensorium.data.kinds.base import Cell, Html, Inputs, Padded
 from sensorium.data.notation import Notation, category_key, is_missing, parse_date, parse_number, spellings
 from sensorium.errors import BadCell
 
@@ -65,6 +65,8 @@ class TableColumn(BaseModel):
 
     def parse_all(self, values: Sequence[Any] | pl.Series) -> Parsed:
         """`parse` of a whole column, many times faster."""
+        if isinstance(values, list | tuple):
+            return self._parse_each(list(values), np.arange(len(values)), np.full(len(values), math.nan))
         import polars as pl
 
         if not isinstance(values, pl.Series) or values.dtype == pl.Object:
@@ -207,13 +209,15 @@ class TableKind(BaseModel):
         """1: rows are not padded."""
         return 1
 
-    def collate(self, arrays: Sequence[Row]) -> Inputs:
+    def pad(self, arrays: Sequence[Row]) -> Padded:
         """(row, column) float32 standardised values and category codes; mask False where a cell is missing."""
-        import torch
+        values = np.stack(arrays)
+        mask = ~np.isnan(values)
+        return Padded(np.where(mask, values, np.float32(0.0)), mask)
 
-        values = torch.from_numpy(np.stack(arrays))
-        mask = ~torch.isnan(values)
-        return Inputs(torch.where(mask, values, 0.0), mask)
+    def collate(self, arrays: Sequence[Row]) -> Inputs:
+        """The same as tensors."""
+        return self.pad(arrays).inputs()
 
     def augment(self, inputs: Inputs, draws: Draws) -> Inputs:
         """Hide some cells of each row, never its last one."""

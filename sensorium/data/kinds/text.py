@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.data.decoding.subtitles import subtitle_text
-from sensorium.data.kinds.base import Cell, Html, Inputs
+from sensorium.data.kinds.base import Cell, Html, Inputs, Padded
 from sensorium.data.notation import is_missing
 from sensorium.errors import BadCell
 
@@ -100,10 +100,8 @@ class TextKind(BaseModel):
         encoded = load_tokenizer(self.tokenizer).encode(array[: CHARACTERS * self.max_tokens])
         return max(1, min(len(encoded.ids), self.max_tokens))
 
-    def collate(self, arrays: Sequence[str]) -> Inputs:
+    def pad(self, arrays: Sequence[str]) -> Padded:
         """(row, token) int64 token numbers; mask; span (row, token, 2) character offsets."""
-        import torch
-
         assert self.max_tokens is not None and self.tokenizer is not None
         read = CHARACTERS * self.max_tokens  # a million words are not tokenized for the sake of the first 256
         encoded = load_tokenizer(self.tokenizer).encode_batch([text[:read] for text in arrays])
@@ -115,7 +113,11 @@ class TextKind(BaseModel):
                 values[row, :length] = one.ids[:length]
                 span[row, :length] = one.offsets[:length]
         mask = np.arange(values.shape[1])[None, :] < np.array(lengths)[:, None]
-        return Inputs(torch.from_numpy(values), torch.from_numpy(mask), torch.from_numpy(span))
+        return Padded(values, mask, span)
+
+    def collate(self, arrays: Sequence[str]) -> Inputs:
+        """The same as tensors."""
+        return self.pad(arrays).inputs()
 
     def augment(self, inputs: Inputs, draws: Draws) -> Inputs:
         """Hide some tokens (word dropout, Bowman et al. 2016)."""

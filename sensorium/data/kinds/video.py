@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.data.decoding.media import MOST_PIXELS, film_frames, film_header
-from sensorium.data.kinds.base import Cell, Html, Inputs
+from sensorium.data.kinds.base import Cell, Html, Inputs, Padded
 from sensorium.data.kinds.image import Pixels, fitted, moved, uniform_noise
 from sensorium.errors import BadCell
 
@@ -143,20 +143,22 @@ class VideoKind(BaseModel):
         """Frames."""
         return len(array.frames)
 
-    def collate(self, arrays: Sequence[Clip]) -> Inputs:
+    def pad(self, arrays: Sequence[Clip]) -> Padded:
         """(row, frame, channel, height, width_px) uint8, padded with 0; mask (row, frame); span in seconds."""
-        import torch
-
         lengths = np.array([len(array.frames) for array in arrays])
         longest = int(lengths.max())
-        values = np.zeros((len(arrays), longest, *arrays[0].frames.shape[1:]), dtype=np.uint8)
+        height, width, channels = arrays[0].frames.shape[1:]
+        values = np.zeros((len(arrays), longest, channels, height, width), dtype=np.uint8)
         span = np.zeros((len(arrays), longest, 2), dtype=np.float32)
         for row, array in enumerate(arrays):
-            values[row, : lengths[row]] = array.frames
+            values[row, : lengths[row]] = array.frames.transpose(0, 3, 1, 2)
             span[row, : lengths[row]] = array.times
         mask = np.arange(longest)[None, :] < lengths[:, None]
-        frames = torch.from_numpy(values).permute(0, 1, 4, 2, 3).contiguous()
-        return Inputs(frames, torch.from_numpy(mask), torch.from_numpy(span))
+        return Padded(values, mask, span)
+
+    def collate(self, arrays: Sequence[Clip]) -> Inputs:
+        """The same as tensors."""
+        return self.pad(arrays).inputs()
 
     def augment(self, inputs: Inputs, draws: Draws) -> Inputs:
         """As a picture is varied, all frames of a video alike, with noise of their own; some of its ends cut off.

@@ -58,8 +58,6 @@ def read_columns(cell: Cell) -> Columns:
         BadCell: none of these, broken, no numbers in it, or more than 8 million values; sizes that a file declares are
             checked before anything is allocated.
     """
-    from polars.exceptions import PanicException
-
     try:
         if isinstance(cell, np.ndarray):
             return _of_array(cell)
@@ -72,7 +70,12 @@ def read_columns(cell: Cell) -> Columns:
         return _of_frame(cell)
     except BadCell:
         raise
-    except (Exception, PanicException) as error:  # numpy, zipfile, Arrow and polars raise errors of their own
+    except ModuleNotFoundError as error:
+        raise BadCell(f"text, Parquet and named columns are read by {error.name}, which is not installed: pip install "
+                      f"polars pyarrow") from error
+    except BaseException as error:  # numpy, zipfile, Arrow and polars raise errors of their own
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise BadCell(f"broken numbers ({first_line(error)})") from error
 
 
