@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,11 @@ def evidence_lines(
         told = attributions(model, samples, np.arange(1), target=chosen, modalities=modalities,
                             classes=[chosen.classes.index(str(answer.value))])[0]
         places = {} if told is None else told.tokens
+    return told_lines(samples, answer, places)
+
+
+def told_lines(samples: Samples, answer: Answer, places: Mapping[str, TokenAttribution]) -> list[str]:
+    """The lines, of an answer that is explained and of what each token of some modalities did."""
     lines = []
     for name, bits in sorted((answer.contributions or {}).items(), key=lambda pair: -pair[1]):
         where = _where(samples, name, places[name]) if name in places and bits > 0 else ""
