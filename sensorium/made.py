@@ -62,7 +62,8 @@ class Sampling:
 
 
 def generate(
-    model: Model, to: str | None, given: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Data | str | Path, *,
+    model: Model, to: str | None,
+    given: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Data | Samples | str | Path, *,
     n: int = 1, seed: int = 0, guidance: float | None = None, sampling: Sampling | None = None, beams: int = 4,
     modalities: Collection[str] | None = None, root: str | Path = ".",
 ) -> list[Any]:
@@ -238,8 +239,8 @@ def _nothing(
 
 
 def _samples(
-    model: Model, maker: Generative, given: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Data | str | Path,
-    root: str | Path,
+    model: Model, maker: Generative,
+    given: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Data | Samples | str | Path, root: str | Path,
 ) -> Samples:
     """The rows; one that is given by hand may not say more than the model reads."""
     if isinstance(given, Mapping):

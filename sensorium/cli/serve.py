@@ -73,6 +73,7 @@ def _serve(
             raise
         raise SensoriumError(f'serving needs {error.name}: pip install "sensorium[serve]"') from error
     from sensorium.serving.engine import open_engine
+    from sensorium.serving.indexed import open_index
     from sensorium.serving.logs import log_to_stderr
     from sensorium.serving.service import Service
 
@@ -81,12 +82,7 @@ def _serve(
 
         torch.set_num_threads(threads)
     engine = open_engine(run, onnx=onnx)
-    opened = None
-    if index is not None:
-        from sensorium.retrieval.index import Index
-
-        opened = Index.open(index)
-    service = Service(engine, opened, limits)
+    service = Service(engine, None if index is None else open_index(index, engine), limits)
     log_to_stderr()
     app = make_app(service, page=page, api_key=keys)
     if not keys and host not in ("127.0.0.1", "localhost", "::1"):

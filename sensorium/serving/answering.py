@@ -8,10 +8,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import isfinite
+from pathlib import PurePath
 from typing import Any
 
 from sensorium.answers import Answer
 from sensorium.serving.calls import Ask, Call, Embed, Embedded, Explain, Explained, Found, Generate, Made, Predict
+from sensorium.serving.describing import columns_of, is_file
 from sensorium.serving.engine import Engine
 
 Json = dict[str, Any]
@@ -31,7 +33,7 @@ def answered(call: Call, result: Any, engine: Engine) -> Json:
     if isinstance(call, Ask):
         return {"model": model, "modalities": list(result.modalities), "unreadable": list(result.unreadable),
                 "answer": answer_json(result)}
-    return {"model": model, **_found(result)}
+    return {"model": model, **_found(result, engine)}
 
 
 def row_json(row: dict[str, Answer]) -> Json:
@@ -71,10 +73,19 @@ def _made(result: Made) -> Json:
             "results": result.made if texts else [_png(one) for one in result.made]}
 
 
-def _found(result: Found) -> Json:
+def _found(result: Found, engine: Engine) -> Json:
+    files = {name for name, column in columns_of(engine.schema).items() if is_file(column["holds"])}
     return {"modalities": list(result.used), "unreadable": list(result.unreadable),
-            "hits": [{"id": hit.id, "score": float(hit.score), "modality": hit.modality, "row": hit.row}
-                     for hit in result.hits]}
+            "hits": [{"id": hit.id, "score": float(hit.score), "modality": hit.modality, "row": {
+                name: file_name(value) if name in files else value for name, value in hit.row.items()}}
+                for hit in result.hits]}
+
+
+def file_name(value: Any) -> Any:
+    """A file's name without its folders, which are the server's own affair."""
+    if isinstance(value, list):
+        return [file_name(one) for one in value]
+    return PurePath(value).name if isinstance(value, str) else value
 
 
 def _png(picture: Any) -> str:

@@ -20,7 +20,6 @@ from sensorium.serving.describing import is_file
 if TYPE_CHECKING:
     from httpx import Client as Http
     from httpx import Response
-    from PIL.Image import Image
 
 Row = Mapping[str, Any]
 
@@ -173,7 +172,7 @@ class Client:
     def generate(
         self, to: str | None = None, given: Row | None = None, *, n: int = 1, seed: int = 0,
         guidance: float | None = None, beams: int = 4, modalities: Sequence[str] | None = None,
-    ) -> list[Image] | list[str]:
+    ) -> list[Any]:
         """Pictures (PIL) or texts."""
         body = {"given": self._row(given or {}), "n": n, "seed": seed, "beams": beams,
                 **_some(to=to, guidance=guidance, modalities=modalities)}

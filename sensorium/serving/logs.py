@@ -17,7 +17,7 @@ class JsonLines(logging.Formatter):
         """The line."""
         fields = getattr(record, "fields", {})
         line = {"time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-                "level": record.levelname.lower(), "event": record.getMessage(), **fields}
+                "level": record.levelname.lower(), "event": record.getMessage().partition("\n")[0], **fields}
         if record.exc_info is not None and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
         return json.dumps(line, ensure_ascii=False)

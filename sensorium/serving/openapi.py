@@ -25,7 +25,7 @@ ERRORS = {
     422: "Understood, but it cannot be answered: a wrong value, or nothing that can be read.",
     503: "Too much is asked at the same time: come back after Retry-After seconds.",
 }
-KEYS = [{"bearer": []}, {"key": []}, {"basic": []}]
+KEYS: list[dict[str, list[str]]] = [{"bearer": []}, {"key": []}, {"basic": []}]
 MODEL = {"$ref": "#/components/schemas/Model"}
 ROW = {"$ref": "#/components/schemas/Row"}
 ANSWER = {"$ref": "#/components/schemas/Answer"}

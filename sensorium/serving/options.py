@@ -95,7 +95,9 @@ class AskOptions(Options):
         return Ask(question, one_row(rows), self.target, self.explain, self.kept)
 
 
-OPTIONS: dict[str, type[Options]] = {
+RowOptions = PredictOptions | ExplainOptions | EmbedOptions | SearchOptions | GenerateOptions
+AnyOptions = RowOptions | AskOptions
+OPTIONS: dict[str, type[AnyOptions]] = {
     "predict": PredictOptions, "explain": ExplainOptions, "embed": EmbedOptions, "search": SearchOptions,
     "generate": GenerateOptions, "ask": AskOptions,
 }
@@ -110,7 +112,7 @@ def one_row(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return rows[0]
 
 
-def of_json(verb: str, given: dict[str, Any]) -> Options:
+def of_json(verb: str, given: dict[str, Any]) -> AnyOptions:
     """Options of a JSON body."""
     try:
         return OPTIONS[verb].model_validate(given, strict=True)
@@ -118,7 +120,7 @@ def of_json(verb: str, given: dict[str, Any]) -> Options:
         raise Refusal(422, _told(error)) from error
 
 
-def of_query(verb: str, query: list[tuple[str, str]]) -> Options:
+def of_query(verb: str, query: list[tuple[str, str]]) -> AnyOptions:
     """Options of a query: `modalities=a,b&explain=true`."""
     given: dict[str, Any] = {}
     for name, value in query:
@@ -126,7 +128,7 @@ def of_query(verb: str, query: list[tuple[str, str]]) -> Options:
             raise Refusal(422, f"{name}: given twice")
         given[name] = [word.strip() for word in value.split(",")] if name == "modalities" else value
     try:
-        return OPTIONS[verb].model_validate_strings(given)
+        return OPTIONS[verb].model_validate(given)
     except ValidationError as error:
         raise Refusal(422, _told(error)) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sensorium.data.samples import Samples
 from sensorium.errors import DataError, unknown_name
@@ -15,7 +15,6 @@ from sensorium.serving.calls import (
     Embedded,
     Explain,
     Explained,
-    Found,
     Generate,
     Made,
     Predict,
@@ -27,9 +26,6 @@ from sensorium.serving.engine import Engine, Names
 from sensorium.serving.joining import joined
 from sensorium.serving.limits import Limits
 from sensorium.serving.refusal import Refusal
-
-if TYPE_CHECKING:
-    from sensorium.retrieval.index import Index
 
 
 @dataclass(frozen=True)
@@ -45,12 +41,10 @@ class Performer:
 
     Args:
         engine: the model.
-        index: what is searched.
     """
 
-    def __init__(self, engine: Engine, index: Index | None) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._index = index
 
     def __call__(self, batch: Sequence[Work]) -> list[Any]:
         """A result or an error for each, in order."""
@@ -82,14 +76,12 @@ class Performer:
         first = batch[0].call
         if isinstance(first, Predict | Embed):
             whole = joined([work.samples for work in batch])
-            if isinstance(first, Predict):
-                results: Sequence[Any] = self._engine.predict(whole, modalities=first.modalities, explain=first.explain)
-            else:
-                results = self._engine.embed(whole, modalities=first.modalities)
-            return self._parted(batch, results)
+            return self._parted(batch, self._engine.predict(
+                whole, modalities=first.modalities, explain=first.explain) if isinstance(first, Predict)
+                else self._engine.embed(whole, modalities=first.modalities))
         return [self._alone(work.call, work.samples) for work in batch]
 
-    def _parted(self, batch: Sequence[Work], results: Sequence[Any]) -> list[Any]:
+    def _parted(self, batch: Sequence[Work], results: Any) -> list[Any]:
         """Each call's part of the results of all rows."""
         found, start = [], 0
         for work in batch:
@@ -113,10 +105,7 @@ class Performer:
             made = engine.generate(samples, call.to, n=call.n, seed=call.seed, guidance=call.guidance,
                                    beams=call.beams, modalities=call.modalities)[0]
             return Made(call.to or engine.made[0], made, used[0], unreadable[0])
-        assert isinstance(call, Search) and self._index is not None
-        vectors = engine.embed(samples, modalities=call.modalities)
-        hits = self._index.search(vectors, k=call.k, where=call.where, to=call.to)[0]
-        return Found(hits, used[0], unreadable[0])
+        raise TypeError(f"{type(call).__name__} is not for the model")
 
 
 def checked(call: Call, engine: Engine, abilities: Names, limits: Limits) -> Call:

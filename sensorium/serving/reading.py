@@ -11,7 +11,7 @@ from sensorium.serving.calls import Call
 from sensorium.serving.form import Part, parts_of
 from sensorium.serving.given import Cells, from_base64
 from sensorium.serving.limits import Limits
-from sensorium.serving.options import MANY, AskOptions, Options, of_json, of_query
+from sensorium.serving.options import MANY, AnyOptions, AskOptions, of_json, of_query
 from sensorium.serving.refusal import Refusal
 
 JSON, FORM = "application/json", "multipart/form-data"
@@ -99,7 +99,7 @@ class Reader:
         return bytes(part.content) if part.filename is not None else from_base64(part.name, _text(part))
 
 
-def _call(options: Options, rows: list[dict[str, Any]], question: str | bytes = "") -> Call:
+def _call(options: AnyOptions, rows: list[dict[str, Any]], question: str | bytes = "") -> Call:
     return options.call(rows, question) if isinstance(options, AskOptions) else options.call(rows)
 
 
@@ -127,6 +127,8 @@ def _question(text: Any, spoken: Any) -> str | bytes:
 def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body, parse_constant=_no_number)
+    except Refusal:
+        raise
     except RecursionError as error:
         raise Refusal(400, "JSON nested too deeply") from error
     except UnicodeDecodeError as error:

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 
 
+SEARCHES = 2
+
+
 class Service:
     """A model that many ask at the same time.
 
@@ -72,7 +75,8 @@ class Service:
         self._coming = 0
         self._pending = 0
         self._lock = threading.Lock()
-        self._performer = Performer(engine, index)
+        self._performer = Performer(engine)
+        self._searches = ThreadPoolExecutor(SEARCHES, thread_name_prefix="search")
         self._batcher = Batcher(self._perform, most=self.limits.batch, wait_s=self.limits.wait_ms / 1000,
                                 coming=lambda: self._coming)
 
@@ -177,6 +181,7 @@ class Service:
         self.draining = True
         self._pool.shutdown(wait=True)
         self._batcher.close()
+        self._searches.shutdown(wait=True)
 
     def _answered(self, _: Future[Any]) -> None:
         with self._lock:
@@ -194,7 +199,10 @@ class Service:
             known = checked(known, self.engine, self.abilities, self.limits)
             samples = known.rows if isinstance(known.rows, Samples) else self.read(known.rows)
             self.metrics.unreadable.inc(len(samples.unreadable))
-            self._batcher.put(Job(Work(known, samples), len(samples), known.key, done))
+            if isinstance(known, Search):
+                self._embed_to_search(known, samples, done)
+            else:
+                self._batcher.put(Job(Work(known, samples), len(samples), known.key, done))
         except BaseException as error:
             if done.set_running_or_notify_cancel():
                 done.set_exception(error)
@@ -203,6 +211,30 @@ class Service:
         finally:
             with self._lock:
                 self._coming -= 1
+
+    def _embed_to_search(self, call: Search, samples: Samples, done: Future[Any]) -> None:
+        """Let the model embed what is searched with; the search itself keeps no model waiting."""
+        def search(future: Future[Embedded]) -> None:
+            if not done.set_running_or_notify_cancel():
+                return
+            try:
+                done.set_result(self._found(call, future.result()))
+            except BaseException as error:
+                done.set_exception(error)
+
+        embed = Embed(call.rows, call.modalities)
+        job = Job(Work(embed, samples), 1, embed.key)
+        job.future.add_done_callback(lambda future: self._searches.submit(search, future))
+        self._batcher.put(job)
+
+    def _found(self, call: Search, embedded: Embedded) -> Found:
+        from sensorium.retrieval.search import refuse_unaligned
+
+        assert self.index is not None
+        self.index.refresh()
+        refuse_unaligned(self.index, embedded.used[0], call.to)
+        hits = self.index.search(embedded.vectors, call.k, call.where, call.to)[0]
+        return Found(hits, embedded.used[0], embedded.unreadable[0])
 
     def _perform(self, batch: Sequence[Work]) -> list[Any]:
         """One batch in the model."""
