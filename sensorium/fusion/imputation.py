@@ -131,8 +131,12 @@ class Imputer(nn.Module):
             The tokens with the imputed ones in their places, and the presence with them.
         """
         wanted = wanted & ~presence & presence.any(dim=1, keepdim=True)
-        rows = wanted.any(dim=1).nonzero()[:, 0]
-        places = wanted.any(dim=0).nonzero()[:, 0].tolist()
+        if torch.compiler.is_exporting():  # a graph imputes in every row whatever it ever does, and keeps what is wanted
+            rows = torch.arange(len(presence), device=presence.device)
+            places = self.fills.any(dim=0).nonzero()[:, 0].tolist()
+        else:
+            rows = wanted.any(dim=1).nonzero()[:, 0]
+            places = wanted.any(dim=0).nonzero()[:, 0].tolist()
         if not places:
             return tokens, presence
         made = self._made(tokens, presence, rows, places)
@@ -150,7 +154,7 @@ class Imputer(nn.Module):
         """Imputed tokens of some modalities, for some rows."""
         values, biases = [], []
         for place, name in enumerate(self.names):
-            if name in tokens and bool(presence[rows, place].any()):
+            if name in tokens and (torch.compiler.is_exporting() or bool(presence[rows, place].any())):
                 mask = tokens[name].mask[rows] & presence[rows, place, None]
                 read = (tokens[name].values[rows] - self.center[place]) / self.spread[place] + self.modality[place]
                 values.append(torch.where(mask[:, :, None], read, 0.0))
