@@ -39,7 +39,9 @@ class Identity:
 
 
 class Engine(Protocol):
-    """A trained model as a server uses it: rows are decoded already, and one thread calls it at a time.
+    """A trained model as a server uses it: rows are decoded already.
+
+    One thread predicts and embeds; at the same time another may do the rest.
 
     `abilities` are some of predict, explain, embed, generate and ask; what is not among them is not called.
     """

@@ -32,3 +32,4 @@ def log_to_stderr() -> None:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(level)
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)  # it quotes what it cannot parse

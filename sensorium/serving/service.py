@@ -48,7 +48,9 @@ SEARCHES = 2
 class Service:
     """A model that many ask at the same time.
 
-    Every method may be called from any thread, and waits for its answer; `start` does not wait.
+    Every method may be called from any thread, and waits for its answer; `start` does not wait. One thread predicts and
+    embeds, a batch at a time; another explains, makes and answers questions, one call at a time, so that what takes
+    seconds keeps nobody waiting who asks for milliseconds.
 
     Args:
         engine: the model.
@@ -79,6 +81,7 @@ class Service:
         self._searches = ThreadPoolExecutor(SEARCHES, thread_name_prefix="search")
         self._batcher = Batcher(self._perform, most=self.limits.batch, wait_s=self.limits.wait_ms / 1000,
                                 coming=lambda: self._coming)
+        self._patient = Batcher(self._perform, most=1, wait_s=0.0)
 
     @property
     def schema(self) -> Schema:
@@ -181,6 +184,7 @@ class Service:
         self.draining = True
         self._pool.shutdown(wait=True)
         self._batcher.close()
+        self._patient.close()
         self._searches.shutdown(wait=True)
 
     def _answered(self, _: Future[Any]) -> None:
@@ -202,7 +206,8 @@ class Service:
             if isinstance(known, Search):
                 self._embed_to_search(known, samples, done)
             else:
-                self._batcher.put(Job(Work(known, samples), len(samples), known.key, done))
+                batcher = self._batcher if isinstance(known, Predict | Embed) else self._patient
+                batcher.put(Job(Work(known, samples), len(samples), known.key, done))
         except BaseException as error:
             if done.set_running_or_notify_cancel():
                 done.set_exception(error)
