@@ -12,7 +12,6 @@ from markupsafe import Markup
 from sensorium.data.kinds import TextKind
 from sensorium.errors import DataError
 from sensorium.evaluation.attribution_marks import HATCH
-from sensorium.evaluation.evidence import told_lines
 from sensorium.serving.page.answer_words import Told, tell
 from sensorium.serving.page.attributing import attribution_part
 from sensorium.serving.page.given import uploaded
@@ -124,6 +123,8 @@ def answered(
     turns = (turn, *so_far)[:MOST_TURNS]
     yield turns, "", None, nothing, talk_part(turns)
     try:
+        from sensorium.evaluation.evidence import told_lines
+
         found = service.explain([service.engine.place_question(question, row)], target=chosen.name,
                                 class_=str(answer.value))
         [told] = found.attributions

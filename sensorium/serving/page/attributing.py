@@ -7,7 +7,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from sensorium.evaluation.attribution_cards import attribution_cards
 from sensorium.evaluation.attribution_marks import HATCH
 from sensorium.serving.page.rendering import error_line, rendered
 from sensorium.serving.service import Service
@@ -25,6 +24,8 @@ def attribution_part(service: Service, target: str | None, row: Callable[[], Map
         row: reads the sample, and may raise.
     """
     try:
+        from sensorium.evaluation.attribution_cards import attribution_cards
+
         chosen = next(one for one in service.schema.targets if target is None or one.name == target)
         found = service.explain([row()], target=chosen.name)
         told = [one for one in found.attributions if one is not None]

@@ -16,7 +16,6 @@ from sensorium.data.kinds.base import Kind
 from sensorium.data.schema import Modality, Schema
 from sensorium.data.sources import is_blank
 from sensorium.errors import BadCell
-from sensorium.evaluation.plots import number_words
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -109,7 +108,7 @@ def _card(hit: Hit, schema: Schema, root: Path, files: Files) -> Found:
             else:
                 kind = "video" if modality.part else modality.kind.name
                 media.append((kind, column, files.address(root / cell)))
-    values = [(name, number_words(value) if isinstance(value, float) else str(value)[:MOST_LETTERS])
+    values = [(name, f"{value:.6g}" if isinstance(value, float) else str(value)[:MOST_LETTERS])
               for name, value in hit.row.items() if name not in shown and not is_blank(value)]
     return Found(hit.id, f"{hit.score:.3f}".replace("-", "−"), hit.modality, media, texts, values[:MOST_VALUES], drawn)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,9 @@ def make_sample(service: Service, folder: Path) -> Sample:
     gr.HTML('<div class="sm"><h2>The sample</h2><p class="quiet">Give whatever there is. An empty box is absent: it is '
             'not read, and nothing stands in for it.</p></div>', apply_default_css=False)
     boxes = make_boxes(fields)
-    gr.ClearButton(boxes, value="Empty all boxes", size="sm", api_visibility="private")
+    empty = [None if field.what in ("file", "files") else "" for field in fields]
+    gr.Button("Empty all boxes", size="sm").click(None, outputs=boxes, js=f"() => {json.dumps(empty)}",
+                                                  api_visibility="private")
     for box in boxes:
         box.change(None, js=STALE, api_visibility="private")
     return Sample(fields, boxes, folder)

@@ -8,7 +8,6 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from sensorium.retrieval.search import unaligned_note
 from sensorium.serving.page.finding import Files, found_cards
 from sensorium.serving.page.rendering import error_line, line, rendered
 from sensorium.serving.page.sample import FRESH, Sample
@@ -16,6 +15,8 @@ from sensorium.serving.service import Service
 
 NOTHING_YET = "What is nearest to the sample will stand here."
 MOST_HITS = 48
+UNALIGNED = ("Whole samples are ranked by {} alone, and this model was not trained to compare modalities: the order means "
+             "little (train with --objective contrast).")
 
 
 def search_tab(service: Service, sample: Sample, files: Files) -> None:
@@ -51,7 +52,8 @@ def found_part(
         found = service.search(sample.row(payloads), k=int(k), where=(where or "").strip() or None, to=to or None)
         assert service.index is not None
         cards = found_cards(found.hits, service.schema, service.index.root, files)
-        note = unaligned_note(service.index, found.used, to or None)
+        part = not service.index.aligned and set(found.used) != set(service.index.modalities)
+        note = UNALIGNED.format(" + ".join(found.used)) if part else ""
         return rendered("found.html.jinja", {"cards": cards, "read": found.used, "unreadable": found.unreadable,
                                              "note": note})
     except Exception as error:
