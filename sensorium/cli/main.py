@@ -8,7 +8,21 @@ from typing import NoReturn
 
 import typer
 
-from sensorium.cli import ask, cache, compare, demo, evaluate, generate, index, inspect, predict, search, serve, train
+from sensorium.cli import (
+    ask,
+    cache,
+    compare,
+    demo,
+    evaluate,
+    export,
+    generate,
+    index,
+    inspect,
+    predict,
+    search,
+    serve,
+    train,
+)
 
 app = typer.Typer(
     name="sensorium", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -25,6 +39,7 @@ app.command("generate")(generate.generate)
 app.command("ask")(ask.ask)
 app.command("demo")(demo.demo)
 app.command("serve")(serve.serve)
+app.command("export")(export.export)
 app.command("cache")(cache.cache)
 
 
@@ -42,6 +57,10 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "sensorium":
+            raise
+        _fail(f"needs {error.name.partition('.')[0]}: pip install 'sensorium[train]'", 2)
     except OSError as error:  # a folder that cannot be written to, a full disk
         if error.filename is None:
             raise

@@ -19,15 +19,17 @@ if TYPE_CHECKING:
     from sensorium.cli.answer_columns import Column
     from sensorium.data.chunks import Chunks
     from sensorium.data.samples import Samples
+    from sensorium.data.schema import Schema
     from sensorium.data.table import Table
     from sensorium.model import Model
+    from sensorium.runtime.rows import Rows
 
 ROWS_AT_ONCE = 2048
 MOST_SHOWN = 20
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="A model folder.")],
+    run: Annotated[Path, typer.Argument(help="A model folder, or one that `sensorium export` wrote.")],
     table: Annotated[Path, typer.Argument(help="A table; columns may be missing, cells may be blank.")],
     out: Annotated[Path | None, typer.Option(help="Write a file here instead of standard output: .csv, .tsv, .parquet "
                                                   "or .jsonl.")] = None,
@@ -50,9 +52,8 @@ def predict(
     Example: [bold]sensorium predict runs/species new.csv --explain --out answers.parquet[/bold]
     """
     from sensorium.cli.answer_files import refuse_ending
-    from sensorium.data.chunks import read_chunks
-    from sensorium.errors import DataError, RecipeError
-    from sensorium.model import Model
+    from sensorium.errors import RecipeError
+    from sensorium.runtime.manifest import is_exported
 
     if json and out is not None:
         raise RecipeError("--json prints the answers and --out writes them to a file: ask for one of them")
@@ -60,20 +61,67 @@ def predict(
         refuse_ending(out)
     refuse_input(out, table)
     refuse_input(attribute, table)
-    model = Model.load(run)
-    if not model.schema.targets:
-        raise DataError(f"{str(run)!r} predicts no target: it was trained to "
-                            "embed (Model.embed), to make something (generate) or to answer in words (ask)")
     used = listed(modalities) or None
+    if is_exported(run):
+        if attribute is not None:
+            raise RecipeError("--attribute needs the model folder itself: an exported one has no gradients")
+        schema, num_rows, parts = _exported_parts(run, table, used, explain=explain, strict=strict,
+                                                  allow_outside=allow_outside)
+    else:
+        schema, num_rows, parts = _model_parts(run, table, used, attribute, explain=explain, strict=strict,
+                                               allow_outside=allow_outside)
+    if json:
+        _print_all(parts, abstain=abstain)
+        return
+    _write(schema, num_rows, parts, out, used or schema.names, listed(copy),
+           lambda copied: _columns(schema, copied, explain=explain, probabilities=probabilities, abstain=abstain))
+
+
+def _model_parts(
+    run: Path, table: Path, used: tuple[str, ...] | None, attribute: Path | None, *, explain: bool, strict: bool,
+    allow_outside: bool,
+) -> tuple[Schema, int, Iterator[Part]]:
+    """The schema, the number of rows, and the answers of a model folder."""
+    from sensorium.data.chunks import read_chunks
+    from sensorium.model import Model
+
+    model = Model.load(run)
+    _refuse_aimless(model.schema, run)
     chunks = read_chunks(table, ROWS_AT_ONCE, allow_outside=allow_outside)
     parts = answered(model, chunks, modalities=used, explain=explain, strict=strict)
     if attribute is not None:
         parts = _with_page(parts, attribute, model, table, used, chunks.num_rows)
-    if json:
-        _print_all(parts, abstain=abstain)
-        return
-    _write(model, chunks.num_rows, parts, out, used or model.schema.names, listed(copy),
-           lambda copied: _columns(model, copied, explain=explain, probabilities=probabilities, abstain=abstain))
+    return model.schema, chunks.num_rows, parts
+
+
+def _exported_parts(
+    run: Path, table: Path, used: tuple[str, ...] | None, *, explain: bool, strict: bool, allow_outside: bool,
+) -> tuple[Schema, int, Iterator[Part]]:
+    """The same of an exported folder, without torch and without a data frame."""
+    from sensorium.runtime import Runtime
+    from sensorium.runtime.rows import decoded_rows, read_rows
+
+    runtime = Runtime.load(run)
+    _refuse_aimless(runtime.schema, run)
+    rows = read_rows(table, allow_outside=allow_outside)
+
+    def parts() -> Iterator[Part]:
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            some = rows.part(start, start + ROWS_AT_ONCE)
+            samples = decoded_rows(some, runtime.schema)
+            if strict:
+                _numbered(samples, start).refuse_unreadable()
+            yield Part(start, some, samples, runtime.answers(samples, modalities=used, explain=explain))
+
+    return runtime.schema, len(rows), parts()
+
+
+def _refuse_aimless(schema: Schema, run: Path) -> None:
+    from sensorium.errors import DataError
+
+    if not schema.targets:
+        raise DataError(f"{str(run)!r} predicts no target: it was trained to "
+                        "embed (Model.embed), to make something (generate) or to answer in words (ask)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +129,7 @@ class Part:
     """Some rows with their answers; `start` rows stand before them in the table."""
 
     start: int
-    table: Table
+    table: Table | Rows
     samples: Samples
     answers: list[dict[str, Answer]]
 
@@ -126,29 +174,29 @@ def _numbered(samples: Samples, start: int) -> Samples:
 
 
 def _columns(
-    model: Model, copied: tuple[str, ...], *, explain: bool, probabilities: bool, abstain: bool,
+    schema: Schema, copied: tuple[str, ...], *, explain: bool, probabilities: bool, abstain: bool,
 ) -> list[Column]:
     from sensorium.cli.answer_columns import answer_columns
 
-    return answer_columns(model.schema, copied, explain=explain, probabilities=probabilities, abstain=abstain)
+    return answer_columns(schema, copied, explain=explain, probabilities=probabilities, abstain=abstain)
 
 
 def _write(
-    model: Model, num_rows: int, parts: Iterator[Part], out: Path | None, used: tuple[str, ...],
+    schema: Schema, num_rows: int, parts: Iterator[Part], out: Path | None, used: tuple[str, ...],
     asked: tuple[str, ...], columns_of: Callable[[tuple[str, ...]], list[Column]],
 ) -> None:
     """Append each part's answers to the file, or to standard output."""
     from sensorium.cli.answer_columns import columns_to_copy
-    from sensorium.cli.answer_files import CsvWriter, copied_types, partial_path, whole_or_partial
+    from sensorium.cli.answer_files import CsvWriter, partial_path, whole_or_partial
     from sensorium.training.console import Terminal
 
     first = next(parts)
-    copied = columns_to_copy(asked, first.table.frame.columns, model.schema)
+    copied = columns_to_copy(asked, _names(first.table), schema)
     columns = columns_of(copied)
     console = Terminal()
     said = _Said(num_rows)
     opened = nullcontext(CsvWriter(sys.stdout, columns)) if out is None else whole_or_partial(
-        out, columns, copied_types(first.table.frame, copied))
+        out, columns, _types(first.table, copied, out))
     done = 0
     try:
         with opened as writer, console.bar("predicting") as bar:
@@ -173,10 +221,39 @@ def _chained(first: Part, others: Iterator[Part]) -> Iterator[Part]:
 
 
 def _rows(part: Part, copied: tuple[str, ...], used: tuple[str, ...]) -> list[Any]:
-    from sensorium.cli.answer_columns import AnswerRow, copied_cells, unread_cells
+    from sensorium.cli.answer_columns import AnswerRow, unread_cells
 
     return [AnswerRow(part.start + place + 1, answers, cells, unread) for place, (answers, cells, unread) in enumerate(
-        zip(part.answers, copied_cells(part.table.frame, copied), unread_cells(part.samples, used), strict=True))]
+        zip(part.answers, _cells(part.table, copied), unread_cells(part.samples, used), strict=True))]
+
+
+def _names(table: Table | Rows) -> tuple[str, ...]:
+    """The columns of the input."""
+    from sensorium.runtime.rows import Rows
+
+    return table.columns() if isinstance(table, Rows) else tuple(table.frame.columns)
+
+
+def _cells(table: Table | Rows, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Each row's cells of some columns."""
+    from sensorium.cli.answer_columns import copied_cells
+    from sensorium.runtime.rows import Rows
+
+    if isinstance(table, Rows):
+        return [{name: row.get(name) for name in names} for row in table.rows]
+    return copied_cells(table.frame, names)
+
+
+def _types(table: Table | Rows, names: tuple[str, ...], out: Path) -> Any:
+    """The Arrow schema of some columns, which only Parquet needs."""
+    from sensorium.runtime.rows import Rows
+
+    if out.suffix.lower() not in (".parquet", ".pq"):
+        return None
+    from sensorium.cli.answer_files import copied_types
+    from sensorium.data.table import table_of_rows
+
+    return copied_types(table_of_rows(table.rows).frame if isinstance(table, Rows) else table.frame, names)
 
 
 class _Said:

@@ -1,4 +1,4 @@
-"""What becomes a graph: an encoder with its preprocessing; fusion and heads; fusion and the embedding."""
+"""What becomes a graph: an encoder with its preprocessing; fusion and heads; the embedding, where it stands apart."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sensorium.exporting.resizing import Fitted
 from sensorium.fusion.base import Fused
 from sensorium.fusion.imputation import fuse_imputed
 from sensorium.model import Model
+from sensorium.objectives import Contrast
 
 Part = Sequence[Tensor]
 """A modality's tokens (row, token, width), their mask, and their spans where the fusion reads them."""
@@ -60,7 +61,8 @@ class EncoderGraph(nn.Module):
 
 
 class FusedGraph(nn.Module):
-    """What both graphs behind the encoders begin with.
+    """Tokens and presence → the fused vector, each target's raw output, and an embedding where it is made of the same
+    vector.
 
     Args:
         model: in evaluation mode.
@@ -69,64 +71,62 @@ class FusedGraph(nn.Module):
 
     def __init__(self, model: Model, read: Sequence[str]) -> None:
         super().__init__()
-        self.fusion, self.imputer = model.fusion, model.imputer
-        self.names, self.read = model.schema.names, tuple(read)
-
-    def named(self, parts: Sequence[Part]) -> dict[str, Tokens]:
-        """Modality → its tokens."""
-        return {name: Tokens(part[0], part[1], part[2] if len(part) > 2 else None)
-                for name, part in zip(self.read, parts, strict=True)}
-
-
-class AnswerGraph(FusedGraph):
-    """Tokens and presence → the fused vector, with what the model imputes, and each target's raw output.
-
-    Args:
-        model, read: as of `FusedGraph`.
-    """
-
-    def __init__(self, model: Model, read: Sequence[str]) -> None:
-        super().__init__(model, read)
-        self.predictors = model.predictors
+        self.fusion, self.imputer, self.predictors = model.fusion, model.imputer, model.predictors
+        self.contrast, self.embeds = model.contrast, not embeds_apart(model)
+        self.read = tuple(read)
 
     def forward(self, presence: Bool[Tensor, "row modality"], parts: Sequence[Part]) -> tuple[Tensor, ...]:
-        """(row, width) and, for each target, (row, output); every row has at least one modality."""
-        tokens = self.named(parts)
+        """(row, width), for each target (row, output), maybe (row, embedding_width); every row has some modality."""
+        tokens = _named(self.read, parts)
         fused: Fused = (self.fusion(tokens, presence) if self.imputer is None else
                         fuse_imputed(self.fusion, self.imputer, tokens, presence, self.imputer.wanted(presence)))
-        return fused.vector, *(predictor.outputs(fused) for predictor in self.predictors)  # type: ignore[operator]
+        told = [predictor.outputs(fused) for predictor in self.predictors]  # type: ignore[operator]
+        return fused.vector, *told, *([_embedded(fused, self.contrast)] if self.embeds else [])
 
 
-class EmbeddingGraph(FusedGraph):
-    """Tokens and presence → a unit-length embedding: nothing is imputed in it.
+class EmbeddingGraph(nn.Module):
+    """Tokens and presence → a unit-length embedding, where predictions impute or the modalities were aligned in closed
+    form.
 
     Args:
         model, read: as of `FusedGraph`.
     """
 
     def __init__(self, model: Model, read: Sequence[str]) -> None:
-        super().__init__(model, read)
+        super().__init__()
+        self.fusion, self.names, self.read = model.fusion, model.schema.names, tuple(read)
         self.alignment, self.contrast, self.correlate = model.alignment, model.contrast, model.correlate
 
     def forward(self, presence: Bool[Tensor, "row modality"], parts: Sequence[Part]) -> Tensor:
         """(row, embedding_width)."""
-        tokens = self.named(parts)
-        if self.alignment is not None:
-            return self._aligned(tokens, presence)
-        fused: Fused = self.fusion(tokens, presence)
-        return F.normalize(fused.vector.float(), dim=1) if self.contrast is None else self.contrast.embed(fused)
-
-    def _aligned(self, tokens: dict[str, Tokens], presence: Tensor) -> Tensor:
-        """The unit-length mean of what the closed form makes of each present modality alone."""
-        assert self.alignment is not None
+        tokens = _named(self.read, parts)
+        if self.alignment is None:
+            return _embedded(self.fusion(tokens, presence), self.contrast)
         total = torch.zeros(len(presence), self.alignment.width)
         for place, name in enumerate(self.names):
-            if name not in tokens:
-                continue
-            alone = torch.zeros_like(presence)
-            alone[:, place] = presence[:, place]
-            fused: Fused = self.fusion(tokens, alone)
-            said = fused.vector.float() if self.correlate is None else self.correlate.read(fused, name)
-            said = torch.where(presence[:, place, None], said, 1.0)
-            total = total + torch.where(presence[:, place, None], self.alignment({name: said})[name], 0.0)
+            if name in tokens:
+                said = torch.where(presence[:, place, None], self._alone(tokens, presence, place), 1.0)
+                total = total + torch.where(presence[:, place, None], self.alignment({name: said})[name], 0.0)
         return F.normalize(total, dim=1)
+
+    def _alone(self, tokens: dict[str, Tokens], presence: Tensor, place: int) -> Tensor:
+        """What one modality says alone; of no meaning in rows without it."""
+        alone = torch.zeros_like(presence)
+        alone[:, place] = presence[:, place]
+        fused: Fused = self.fusion(tokens, alone)
+        return fused.vector.float() if self.correlate is None else self.correlate.read(fused, self.names[place])
+
+
+def embeds_apart(model: Model) -> bool:
+    """Whether embeddings are made of other vectors than predictions."""
+    return model.imputer is not None or model.alignment is not None
+
+
+def _embedded(fused: Fused, contrast: Contrast | None) -> Tensor:
+    return F.normalize(fused.vector.float(), dim=1) if contrast is None else contrast.embed(fused)
+
+
+def _named(read: Sequence[str], parts: Sequence[Part]) -> dict[str, Tokens]:
+    """Modality → its tokens."""
+    return {name: Tokens(part[0], part[1], part[2] if len(part) > 2 else None)
+            for name, part in zip(read, parts, strict=True)}

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from sensorium.data.kinds.base import Inputs, first_line
 from sensorium.data.schema import Schema
 from sensorium.errors import ExportError, SensoriumError
-from sensorium.exporting.graphs import AnswerGraph, EmbeddingGraph, EncoderGraph
+from sensorium.exporting.graphs import EmbeddingGraph, EncoderGraph, FusedGraph
 from sensorium.model import Model
 
 OPSET = 20
@@ -52,8 +52,8 @@ def _sides(kind_name: str) -> dict[int, Any]:
     return {"image": {2: ANY, 3: ANY}, "video": {3: ANY, 4: ANY}}.get(kind_name, {})
 
 
-def fused_graph(model: Model, graph: AnswerGraph | EmbeddingGraph, timed: Sequence[str]) -> bytes:
-    """The graph of fusion and heads, or of fusion and embedding. Raises ExportError."""
+def fused_graph(model: Model, graph: FusedGraph | EmbeddingGraph, timed: Sequence[str]) -> bytes:
+    """The graph of fusion and heads, or of the embedding. Raises ExportError."""
     places = [model.schema.names.index(name) for name in graph.read]
     parts, sizes, names = [], [], ["presence"]
     generator = torch.Generator().manual_seed(0)
@@ -69,8 +69,10 @@ def fused_graph(model: Model, graph: AnswerGraph | EmbeddingGraph, timed: Sequen
         names += [f"{key}_{place}" for key in ("tokens", "mask", "span")[: len(part)]]
     presence = torch.zeros(TRACED_ROWS, len(model.schema.names), dtype=torch.bool)
     presence[:, places] = True
-    outputs = ["embedding"] if isinstance(graph, EmbeddingGraph) else [
-        "vector", *(f"output_{place}" for place in range(len(model.schema.targets)))]
+    outputs = ["embedding"]
+    if isinstance(graph, FusedGraph):
+        told = [f"output_{place}" for place in range(len(model.schema.targets))]
+        outputs = ["vector", *told, *(["embedding"] if graph.embeds else [])]
     return _traced(graph, (presence, tuple(parts)), ({0: ANY}, tuple(sizes)), names, outputs,
                    f"fusion {model.recipe.model.fusion!r}")
 

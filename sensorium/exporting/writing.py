@@ -17,18 +17,18 @@ from sensorium.card import model_card
 from sensorium.data.kinds import TextKind
 from sensorium.errors import ExportError
 from sensorium.exporting.generated import made_up_samples
-from sensorium.exporting.graphs import AnswerGraph, EmbeddingGraph
+from sensorium.exporting.graphs import EmbeddingGraph, FusedGraph, embeds_apart
 from sensorium.exporting.parity import Parity, compare
 from sensorium.exporting.rows import rows_to_compare
 from sensorium.exporting.tracing import OPSET, TRACED_ROWS, encoder_graph, fused_graph, read_and_timed
 from sensorium.model import Model
 from sensorium.runtime import Runtime
 from sensorium.runtime.manifest import (
-    ANSWERS,
     CARD,
     EMBEDDING,
     FAMILIAR,
     FORMAT,
+    FUSION,
     MANIFEST,
     SCHEMA,
     Manifest,
@@ -64,8 +64,8 @@ def export_model(
 ) -> Exported:
     """Write a model as ONNX graphs that `sensorium.runtime.Runtime` runs without torch.
 
-    One graph for each encoder, with the preprocessing of its tensors; one for fusion and heads; one for fusion and
-    embedding. They are compared with torch on every subset of the modalities before the folder appears.
+    One graph for each encoder, with the preprocessing of its tensors, and one for fusion and heads. They are compared
+    with torch on every subset of the modalities before the folder appears.
 
     Args:
         model: trained, on the CPU.
@@ -120,11 +120,11 @@ def _graphs(model: Model, say: Said) -> dict[str, bytes]:
             cells = samples.cells[name]
             inputs = cells.kind.collate(cells.arrays.get(range(TRACED_ROWS)))
             files[encoder_file(place)] = encoder_graph(model, name, inputs, timed=name in timed)
-    if model.schema.targets:
-        say("fusion and heads")
-        files[ANSWERS] = fused_graph(model, AnswerGraph(model, read), timed)
-    say("fusion and embedding")
-    files[EMBEDDING] = fused_graph(model, EmbeddingGraph(model, read), timed)
+    say("fusion and heads")
+    files[FUSION] = fused_graph(model, FusedGraph(model, read), timed)
+    if embeds_apart(model):
+        say("embedding")
+        files[EMBEDDING] = fused_graph(model, EmbeddingGraph(model, read), timed)
     return files
 
 

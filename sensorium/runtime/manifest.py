@@ -13,7 +13,7 @@ from sensorium.errors import ExportError
 
 FORMAT = 1
 MANIFEST, SCHEMA, FAMILIAR, CARD = "export.json", "schema.json", "familiar.npz", "README.md"
-ANSWERS, EMBEDDING = "answers.onnx", "embedding.onnx"
+FUSION, EMBEDDING = "fusion.onnx", "embedding.onnx"
 
 
 class Manifest(BaseModel):

@@ -20,9 +20,9 @@ from sensorium.metrics.conformal import Conformal
 from sensorium.metrics.familiarity import Familiarity
 from sensorium.runtime.encoding import Encoded, encoded_rows
 from sensorium.runtime.manifest import (
-    ANSWERS,
     EMBEDDING,
     FAMILIAR,
+    FUSION,
     SCHEMA,
     Manifest,
     encoder_file,
@@ -47,8 +47,9 @@ class Runtime:
         manifest: what the folder says.
         schema: with measured kinds and targets.
         encoders: modality → its graph.
-        answers: tokens and presence → the fused vector and each target's raw output; None where it predicts nothing.
-        embedding: tokens and presence → embedding.
+        fusion: tokens and presence → the fused vector, each target's raw output, and the embedding unless it has a
+            graph of its own.
+        embedding: tokens and presence → the embedding.
         familiar: where the fused vectors of training rows lie; None: it cannot tell what is unlike them.
 
     Attributes:
@@ -56,7 +57,7 @@ class Runtime:
     """
 
     def __init__(
-        self, manifest: Manifest, schema: Schema, encoders: Mapping[str, Session], answers: Session | None,
+        self, manifest: Manifest, schema: Schema, encoders: Mapping[str, Session], fusion: Session,
         embedding: Session, familiar: Familiarity | None,
     ) -> None:
         self.manifest, self.schema, self.identity = manifest, schema, manifest.identity
@@ -64,7 +65,7 @@ class Runtime:
         self.asking = frozenset(manifest.asking)
         self.conformal = {name: Conformal.from_json(one) for name, one in manifest.conformal.items()}
         self.familiar = familiar
-        self._encoders, self._answers, self._embedding = dict(encoders), answers, embedding
+        self._encoders, self._fusion, self._embedding = dict(encoders), fusion, embedding
 
     @classmethod
     def load(cls, folder: str | Path, *, threads: int | None = None) -> Runtime:
@@ -87,9 +88,10 @@ class Runtime:
 
         encoders = {name: session(encoder_file(place)) for place, name in enumerate(schema.names)
                     if name in manifest.read}
-        answers = session(ANSWERS) if schema.targets else None
+        fusion = session(FUSION)
+        embedding = session(EMBEDDING) if EMBEDDING in manifest.digests else fusion
         try:
-            return cls(manifest, schema, encoders, answers, session(EMBEDDING), _familiar(path, manifest, schema))
+            return cls(manifest, schema, encoders, fusion, embedding, _familiar(path, manifest, schema))
         except (ValueError, KeyError) as error:
             if isinstance(error, ExportError):
                 raise
@@ -114,7 +116,7 @@ class Runtime:
 
         Example: Runtime.load("out").predict({"photo": "a.jpg", "note": "dry cough"})["diagnosis"].value
         """
-        if self._answers is None:
+        if not self.schema.targets:
             raise DataError("this model predicts no target: it was trained to embed (Runtime.embed)")
         if isinstance(rows, Mapping):
             self.refuse_strangers(rows)
@@ -206,7 +208,6 @@ class Runtime:
         self, encoded: Sequence[Encoded], num_rows: int, subsets: Collection[Subset], vectors: dict[Subset, Floats],
     ) -> dict[str, dict[Subset, Floats]]:
         """target → subset → (row, output), NaN where a row has none of the subset; fused vectors on the way."""
-        assert self._answers is not None
         found: dict[str, dict[Subset, Floats]] = {target.name: {} for target in self.schema.targets}
         asking = np.array([name in self.asking for name in self.schema.names])
         for subset in subsets:
@@ -219,7 +220,7 @@ class Runtime:
                 rows, given = part.given(presence)
                 if not len(rows):
                     continue
-                graph = self._answers(given)
+                graph = self._fusion(given)
                 vector[part.start + rows] = graph["vector"]
                 told = (presence[rows] & asking).any(axis=1) if self.asking else np.ones(len(rows), dtype=bool)
                 for place, target in enumerate(self.schema.targets):
