@@ -17,6 +17,7 @@ _PUBLIC = {
     "Model": "sensorium.model",
     "Offset": "sensorium.data.streams.clocks",
     "Recipe": "sensorium.recipe",
+    "Runtime": "sensorium.runtime",
     "Sampling": "sensorium.made",
     "SensoriumError": "sensorium.errors",
     "Stream": "sensorium.data.streams.stream",
@@ -47,19 +48,27 @@ if TYPE_CHECKING:
     from sensorium.model import Model
     from sensorium.recipe import Recipe
     from sensorium.retrieval.index import Index
+    from sensorium.runtime import Runtime
     from sensorium.serving.client import Client
     from sensorium.training.fit import fit
 
-__all__ = ["Aligned", "Client", "Data", "DataError", "Events", "Index", "Model", "Offset", "Recipe", "Sampling",
-           "SensoriumError", "Stream", "__version__", "align", "attribute", "compare", "estimate_offset", "evaluate",
-           "fit", "read", "write_table", "zero_shot"]
+__all__ = ["Aligned", "Client", "Data", "DataError", "Events", "Index", "Model", "Offset", "Recipe", "Runtime",
+           "Sampling", "SensoriumError", "Stream", "__version__", "align", "attribute", "compare", "estimate_offset",
+           "evaluate", "fit", "read", "write_table", "zero_shot"]
 
 
 def __getattr__(name: str) -> Any:
     """Public names are imported when first used (PEP 562), so that `import sensorium` stays quick."""
     if name not in _PUBLIC:
         raise AttributeError(f"module 'sensorium' has no attribute {name!r}")
-    value = getattr(import_module(_PUBLIC[name]), name)
+    try:
+        value = getattr(import_module(_PUBLIC[name]), name)
+    except ModuleNotFoundError as error:
+        from sensorium.errors import install_command
+
+        if error.name is None or error.name.startswith("sensorium"):
+            raise
+        raise ImportError(f"sensorium.{name} {install_command(error.name)}", name=error.name) from error
     globals()[name] = value
     return value
 

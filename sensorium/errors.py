@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+EXTRAS = {"datasets": "hub", "duckdb": "search", "faiss": "search", "fastapi": "serve", "gradio": "page",
+          "onnx": "export", "onnxruntime": "runtime", "onnxscript": "export", "peft": "lora", "uvicorn": "serve"}
+"""Package → the extra that brings it; others come with `train`."""
+
 
 class SensoriumError(ValueError):
     """Base of every error that a user's input can cause."""
@@ -50,3 +54,21 @@ def unknown_name(what: str, name: str, choices: list[str]) -> RecipeError:
     near = difflib.get_close_matches(name, choices, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return RecipeError(f"unknown {what} {name!r}: choose one of {', '.join(choices) or '(none)'}.{hint}")
+
+
+def install_command(module: str) -> str:
+    """What to do about a module that is not there; of all that training needs, torch is named.
+
+    Example:
+        >>> install_command("onnxruntime.capi")
+        "needs onnxruntime: pip install 'sensorium[runtime]'"
+    """
+    from importlib.util import find_spec
+
+    package = module.partition(".")[0]
+    extra = EXTRAS.get(package, "train")
+    try:
+        lacks_torch = find_spec("torch") is None
+    except ValueError:  # forbidden, as tests do
+        lacks_torch = True
+    return f"needs {'torch' if extra == 'train' and lacks_torch else package}: pip install 'sensorium[{extra}]'"

@@ -58,9 +58,11 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except ModuleNotFoundError as error:
+        from sensorium.errors import install_command
+
         if error.name is None or error.name.partition(".")[0] == "sensorium":
             raise
-        _fail(f"needs {error.name.partition('.')[0]}: pip install 'sensorium[train]'", 2)
+        _fail(install_command(error.name), 2)
     except OSError as error:  # a folder that cannot be written to, a full disk
         if error.filename is None:
             raise

@@ -252,8 +252,13 @@ def _types(table: Table | Rows, names: tuple[str, ...], out: Path) -> Any:
         return None
     from sensorium.cli.answer_files import copied_types
     from sensorium.data.table import table_of_rows
+    from sensorium.errors import RecipeError
 
-    return copied_types(table_of_rows(table.rows).frame if isinstance(table, Rows) else table.frame, names)
+    try:
+        return copied_types(table_of_rows(table.rows).frame if isinstance(table, Rows) else table.frame, names)
+    except ModuleNotFoundError as error:
+        raise RecipeError(f"writing Parquet needs {error.name}, which is not installed: choose .csv, .tsv or .jsonl"
+                          ) from error
 
 
 class _Said:
