@@ -19,7 +19,7 @@ from sensorium.data.samples import Samples
 from sensorium.data.schema import Modality
 from sensorium.errors import DataError, RecipeError, unknown_name
 from sensorium.generation.likelihood import text_log_probabilities
-from sensorium.made import refuse_cut, written
+from sensorium.made import columns_said, refuse_cut, written
 from sensorium.metrics.contribution import shapley
 from sensorium.model import Model
 from sensorium.objectives import Caption
@@ -102,10 +102,14 @@ def refuse_unanswerable(model: Model, samples: Samples, *, modalities: Collectio
     model.columns_of(modalities)
     broken = "; ".join(f"{cell.column}: {cell.reason}" for cell in samples.unreadable)
     present = samples.presence[0]
-    if not any(present[model.schema.names.index(name)] for name in model.asking):
+    asked = [name for name in model.schema.names if name in model.asking and present[model.schema.names.index(name)]]
+    if not asked:
         raise DataError(f"the question cannot be read ({broken})")
+    if modalities is not None and not set(asked) & set(modalities):
+        raise DataError(f"the question is not to be read: it is in {' and '.join(asked)}, and only "
+                        f"{', '.join(modalities)} is: add {asked[0]}")
     if allowed and not any(present[model.schema.names.index(name)] for name in allowed):
-        raise DataError(f"nothing to answer the question from: give {' or '.join(allowed)}"
+        raise DataError(f"nothing to answer the question from: give {columns_said(model.schema, allowed)}"
                         f"{f' ({broken})' if broken else ''}")
 
 

@@ -346,7 +346,7 @@ class Model(Network):
     def generate(
         self, to: str | None = None, given: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Data | str | Path = "",
         *, n: int = 1, seed: int = 0, guidance: float | None = None, sampling: Sampling | None = None, beams: int = 4,
-        modalities: Collection[str] | None = None, root: str | Path = ".",
+        rerank: bool = False, modalities: Collection[str] | None = None, root: str | Path = ".",
     ) -> list[Any]:
         """Make pictures or texts from whatever is there.
 
@@ -359,6 +359,8 @@ class Model(Network):
                 for gan).
             sampling: texts: draw them so (`sensorium.Sampling`); None: the n most probable ones, the best first.
             beams: texts: how many the search for the most probable ones keeps.
+            rerank: texts: make 32 or more and order them also by how near objective contrast finds them to what they
+                are about.
             modalities: read only these.
             root: the folder that paths in dictionaries start from.
 
@@ -374,7 +376,7 @@ class Model(Network):
         from sensorium.made import generate
 
         return generate(self, to, given, n=n, seed=seed, guidance=guidance, sampling=sampling, beams=beams,
-                        modalities=modalities, root=root)
+                        rerank=rerank, modalities=modalities, root=root)
 
     def save(self, folder: str | Path, *, report: str | None = None, overwrite: bool = False) -> Path:
         """Write the model folder; it appears whole or not at all."""

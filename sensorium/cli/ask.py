@@ -104,8 +104,9 @@ def said(answer: Answer, evidence: list[str]) -> list[str]:
         ranked = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])
         others = [f"{name} {share:.0%}" for name, share in ranked
                   if name != answer.value and share >= LEAST_SHOWN][:SHOWN]
-        lines = [f"{answer.value}  ({answer.probability:.0%}{'; ' if others else ''}"
-                 f"{', '.join(others)})"]
+        assert answer.probability is not None
+        probable = f"{answer.probability:.0%}" if answer.probability >= LEAST_SHOWN / 2 else "under 1%"
+        lines = [f"{answer.value}  ({probable}{'; ' if others else ''}{', '.join(others)})"]
     if answer.confidence_set is not None and not answer.decided:
         likely = list(answer.confidence_set[:MOST_LIKELY])
         more = len(answer.confidence_set) - len(likely)
@@ -119,6 +120,8 @@ def said(answer: Answer, evidence: list[str]) -> list[str]:
 def _sound(path: Path, what: str) -> Path:
     from sensorium.errors import DataError
 
+    if path == Path():
+        raise DataError(f"{what}: name a sound file")
     if not path.is_file():
         raise DataError(f"{what}: no file at {str(path)!r}")
     return path.resolve()

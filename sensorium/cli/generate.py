@@ -12,15 +12,14 @@ from sensorium.cli.given import AudioFile, Given, ImageFile, Text, VideoFile, gi
 from sensorium.cli.options import Json, Outside, listed, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
-    from PIL.Image import Image
-
+    from sensorium.cli.made_files import MadeFiles
+    from sensorium.made import Wish
     from sensorium.model import Model
     from sensorium.objectives import Generative
 
 TOP_P, TEMPERATURE = 0.9, 1.0
-SHOWN = 3
 
 
 def generate(
@@ -43,9 +42,13 @@ def generate(
                                                         "words are drawn from.")] = TOP_P,
     temperature: Annotated[float, typer.Option(help="Texts that are drawn: above 1 more varied.")] = TEMPERATURE,
     beams: Annotated[int, typer.Option(help="Texts that the search for the most probable ones keeps.")] = 4,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Texts: make many and order them also by how near objective "
+                                                         "contrast finds them to what they are about.")] = False,
     modalities: Annotated[list[str] | None, typer.Option("--modalities", help="Read only these: a,b.")] = None,
     out: Annotated[Path, typer.Option(help="The folder for pictures; texts are written there only for a "
                                            "table.")] = Path("generated"),
+    copy: Annotated[list[str] | None, typer.Option("--id", help="Of a table: copy these of its columns beside what is "
+                                                                "made: a,b; a column named id by default.")] = None,
     allow_outside: Outside = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures that are there.")] = False,
     json: Json = False,
@@ -54,51 +57,81 @@ def generate(
 
     Example: [bold]sensorium generate runs/emoji --text "grinning cat" -n 4 --out cats[/bold]
     """
-    from sensorium.data.read import read
-    from sensorium.errors import DataError, RecipeError
-    from sensorium.made import Sampling, check_number
+    from sensorium.cli.made_files import MadeFiles
+    from sensorium.cli.made_rows import make_rows
+    from sensorium.errors import DataError
+    from sensorium.made import Sampling, Wish, columns_said
     from sensorium.model import Model
     from sensorium.objectives import Paint
 
     model = Model.load(run)
     maker, row = _wish(model, to, Cells(given, text, image, audio, video))
     if (table is None) == (not row):
+        reads = [name for name in model.schema.names if name not in maker.hidden]
         raise DataError(f"name a table, or give what to make {maker.to_name!r} from: --given "
-                        f"{' or '.join(name for name in model.schema.names if name not in maker.hidden)}=…"
-                        f"{'' if table is None else ', not both'}")
-    if isinstance(maker, Paint) and sample:
-        raise RecipeError(f"--sample is for texts; {maker.to_name!r} is a picture: --guidance and --seed vary those")
-    if not isinstance(maker, Paint) and guidance is not None:
-        raise RecipeError(f"--guidance is for pictures; {maker.to_name!r} is text: --sample draws those")
-    if not sample and (top_p, temperature) != (TOP_P, TEMPERATURE):
-        raise RecipeError("--top-p and --temperature are for texts that are drawn: add --sample")
+                        f"{columns_said(model.schema, reads)}=…{'' if table is None else ', not both'}")
+    paints = isinstance(maker, Paint)
+    _refuse_meaningless(maker, paints=paints, sample=sample, guidance=guidance, drawn=(top_p, temperature),
+                        ids=listed(copy), table=table)
     if out.exists() and not out.is_dir():
         raise DataError(f"--out is a folder; {str(out)!r} is a file")
-    check_number(number)
-    rows = row if table is None else read(table, allow_outside=allow_outside)
-    files = _files(maker.to_name, out, number, None if table is None else len(rows),
-                   "png" if isinstance(maker, Paint) else "csv")
-    if isinstance(maker, Paint) or (table is not None and not json):
-        _refuse_taken(files, overwrite=overwrite)
-    made = model.generate(maker.to_name, rows, n=number, seed=seed, guidance=guidance, beams=beams,
-                          sampling=Sampling(top_p, temperature) if sample else None,
-                          modalities=listed(modalities) or None)
-    made = [made] if table is None else made
-    if not isinstance(maker, Paint):
-        _tell_texts(made, None if table is None else files[-1], maker.to_name, json=json)
+    wish = Wish(number, seed, guidance, Sampling(top_p, temperature) if sample else None, beams, rerank,
+                listed(modalities) or None)
+    wish.check(model, maker)
+    files = MadeFiles(maker.to_name, out, number, pictures=paints)
+    if table is not None:
+        make_rows(model, maker, table, wish, files, ids=listed(copy), allow_outside=allow_outside, overwrite=overwrite,
+                  json=json)
         return
-    _save(made, files)
-    told = [[str(file) for file in files[start : start + number]] for start in range(0, len(made) * number, number)]
-    whole = str(files[-1]) if len(files) > len(made) * number else None
+    _make_one(model, maker, row, wish, files, overwrite=overwrite, json=json)
+
+
+def _make_one(
+    model: Model, maker: Generative, row: dict[str, str], wish: Wish, files: MadeFiles, *, overwrite: bool, json: bool,
+) -> None:
+    """Pictures to files, texts to the terminal."""
+    import numpy as np
+
+    from sensorium.cli.made_rows import what_was_not_read
+    from sensorium.made import samples_of
+
+    if files.pictures:
+        files.refuse_taken([None], overwrite=overwrite)
+    samples = samples_of(model, maker, row)
+    made = wish.of_rows(model, maker, samples, np.arange(1))[0]
+    for line in what_was_not_read(maker, samples, notes=False):
+        typer.echo(line, err=True)
+    if not files.pictures:
+        if json:
+            print_json({"made": maker.to_name, "texts": [made]})
+        else:
+            typer.echo("\n".join(made))
+        return
+    told = files.save(None, made)
+    sheet = files.save_sheet([made])
     if json:
-        print_json({"made": maker.to_name, "files": told, "sheet": whole})
+        print_json({"made": maker.to_name, "files": [told], "sheet": sheet})
         return
-    for own in told if table is None else told[:SHOWN]:
-        typer.echo("\n".join(own))
-    if len(told) > SHOWN:
-        typer.echo(f"… {len(told) * number:,} pictures in {out}")
-    if whole is not None:
-        typer.echo(f"side by side: {whole}")
+    typer.echo("\n".join(told))
+    if sheet is not None:
+        typer.echo(f"side by side: {sheet}")
+
+
+def _refuse_meaningless(
+    maker: Generative, *, paints: bool, sample: bool, guidance: float | None, drawn: tuple[float, float],
+    ids: tuple[str, ...], table: Path | None,
+) -> None:
+    """Raise RecipeError for options that say nothing about what is made."""
+    from sensorium.errors import RecipeError
+
+    if paints and sample:
+        raise RecipeError(f"--sample is for texts; {maker.to_name!r} is a picture: --guidance and --seed vary those")
+    if not paints and guidance is not None:
+        raise RecipeError(f"--guidance is for pictures; {maker.to_name!r} is text: --sample draws those")
+    if not sample and drawn != (TOP_P, TEMPERATURE):
+        raise RecipeError("--top-p and --temperature are for texts that are drawn: add --sample")
+    if ids and table is None:
+        raise RecipeError("--id copies columns of a table: name one")
 
 
 @dataclass(frozen=True)
@@ -141,56 +174,3 @@ def _wish(model: Model, to: str | None, cells: Cells) -> tuple[Generative, dict[
     if len(fitting) != 1:
         raise RecipeError(f"name what to make: {' or '.join(f'--to {maker.to_name}' for maker in makers)}")
     return fitting[0]
-
-
-def _files(name: str, folder: Path, number: int, num_rows: int | None, ending: str) -> list[Path]:
-    """Each row's files: photo-1.png …, or photo-row3-1.png … of a table; last a sheet of all; or one table of texts."""
-    stem = "".join(letter if letter.isalnum() else "_" for letter in name)
-    if ending == "csv":
-        return [folder / f"{stem}.csv"]
-    rows = [""] if num_rows is None else [f"-row{row + 1}" for row in range(num_rows)]
-    files = [folder / f"{stem}{row}-{place + 1}.png" for row in rows for place in range(number)]
-    return [*files, folder / f"{stem}-all.png"] if len(files) > 1 else files
-
-
-def _refuse_taken(files: Sequence[Path], *, overwrite: bool) -> None:
-    from sensorium.errors import DataError
-
-    there = next((file for file in files if file.exists()), None)
-    if there is not None and not overwrite:
-        raise DataError(f"{str(there)!r} is there already: choose another --out, or --overwrite to replace it")
-
-
-def _save(made: Sequence[Sequence[Image]], files: Sequence[Path]) -> None:
-    """Every picture to its file, and a sheet of all where there are several."""
-    from sensorium.evaluation.sheet import sheet
-
-    pictures = [picture for own in made for picture in own]
-    for file, picture in zip(files, pictures, strict=False):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(file)
-    if len(files) > len(pictures):
-        sheet([list(own) for own in made]).save(files[-1])
-
-
-def _tell_texts(made: Sequence[Sequence[str]], file: Path | None, name: str, *, json: bool) -> None:
-    """Texts of one row to the terminal, those of a table to a file; or all of them as JSON."""
-    if json:
-        print_json({"made": name, "texts": made})
-    elif file is None:
-        typer.echo("\n".join(made[0]))
-    else:
-        _write_table(made, name, file)
-        typer.echo(f"written: {file}")
-
-
-def _write_table(made: Sequence[Sequence[str]], name: str, file: Path) -> None:
-    """A CSV with a line a row: its number, from 1, then its texts."""
-    import csv
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    most = max((len(own) for own in made), default=1)
-    with file.open("w", encoding="utf-8", newline="") as opened:
-        writer = csv.writer(opened)
-        writer.writerow(["row", *([name] if most == 1 else [f"{name} {place + 1}" for place in range(most)])])
-        writer.writerows([row + 1, *own, *[""] * (most - len(own))] for row, own in enumerate(made))

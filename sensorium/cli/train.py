@@ -51,8 +51,9 @@ def train(
     group: Group = None,
     task: Tasks = None,
     objective: Annotated[list[str] | None, typer.Option(
-        "--objective", help="Learn besides, without labels: contrast (any modality finds any other) or correlate; with "
-                            "an option: contrast.mode=pairs.")] = None,
+        "--objective", help="Learn besides: contrast (any modality finds any other) or correlate, to align; caption "
+                            "(write a text column), paint (an image column), answer (a column asks about the others); "
+                            "with options: contrast.mode=pairs, paint.method=gan.")] = None,
     weight: Annotated[list[str] | None, typer.Option(
         help="A target's or objective's weight in the joint loss: age=0.5, contrast=0.3.")] = None,
     encoder: Annotated[list[str] | None, typer.Option(

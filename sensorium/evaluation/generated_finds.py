@@ -15,10 +15,11 @@ from sensorium.data.table import Table
 from sensorium.evaluation.embedder import Vectors, estimate_json, known
 from sensorium.evaluation.generated_judge import Judge
 from sensorium.evaluation.generated_painting import Painting, real_pictures
-from sensorium.evaluation.generated_rows import drawn_order, has_all, input_codes, makeable
+from sensorium.evaluation.generated_rows import drawn_order, has_all, input_codes
 from sensorium.evaluation.plots import percent_words
 from sensorium.evaluation.scored import Scored
 from sensorium.keyed import Draws
+from sensorium.made import makeable
 from sensorium.metrics.bootstrap import Estimate, Floats, estimate, mean_value, paired_difference, replicate_weights
 from sensorium.metrics.retrieval import nearest
 from sensorium.objectives import Paint, View

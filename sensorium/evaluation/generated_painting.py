@@ -14,11 +14,10 @@ from sensorium.evaluation.generated_rows import (
     first_of_each,
     has_all,
     input_codes,
-    makeable,
     readable,
 )
 from sensorium.evaluation.scored import Scored
-from sensorium.made import painted
+from sensorium.made import makeable, painted
 from sensorium.objectives import Paint, PaintFlow
 
 Rows = npt.NDArray[np.int64]

@@ -23,12 +23,6 @@ def readable(model: Model, maker: Generative) -> Names:
     return tuple(name for name in model.schema.names if name in model.read and name not in maker.hidden)
 
 
-def makeable(model: Model, maker: Generative, samples: Samples, rows: Rows) -> Bools:
-    """(row,) whether a row shows anything to make it from; of modalities that ask, one must be there."""
-    shown = _has_any(samples, readable(model, maker), rows)
-    return shown & _has_any(samples, maker.asks, rows) if maker.asks else shown
-
-
 def has_all(samples: Samples, names: Collection[str], rows: Rows) -> Bools:
     """(row,) whether a row has all of these modalities."""
     return np.asarray(samples.presence[rows][:, [samples.schema.names.index(name) for name in names]].all(axis=1))
@@ -65,6 +59,3 @@ def drawn_order(rows: Rows, *, seed: int, purpose: str) -> Rows:
     """(row,) positions in a random order that depends on the seed and each row's number alone."""
     return Draws(seed, 0, rows).order(purpose)
 
-
-def _has_any(samples: Samples, names: Collection[str], rows: Rows) -> Bools:
-    return np.asarray(samples.presence[rows][:, [samples.schema.names.index(name) for name in names]].any(axis=1))

@@ -19,12 +19,11 @@ from sensorium.evaluation.generated_rows import (
     first_of_each,
     has_all,
     input_codes,
-    makeable,
     readable,
 )
 from sensorium.evaluation.scored import Scored
 from sensorium.generation.likelihood import text_log_probabilities
-from sensorium.made import written
+from sensorium.made import makeable, written
 from sensorium.metrics.bootstrap import Estimate, Floats, Resampling, ratio, replicate_weights
 from sensorium.metrics.longest_common import rouge_l
 from sensorium.metrics.text_score import TextScore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sensorium.data.kinds import AudioKind, ImageKind, TextKind
+from sensorium.data.kinds import AudioKind, ImageKind, TableKind, TextKind
 from sensorium.data.schema import Modality, Schema
 from sensorium.errors import RecipeError, unknown_name
 from sensorium.generation.words import Words
@@ -151,10 +151,17 @@ def _chosen(
         return given
     if len(fitting) != 1:
         if not fitting:
+            column = _category(schema) if kind is TextKind else "photo"
             raise RecipeError(f"objective {objective}: there is no {word} modality to make; where a column is one, say "
-                              f"so: --kind {'note=text' if kind is TextKind else 'photo=image'}")
+                              f"so: --kind {column}={word}")
         raise RecipeError(f"objective {objective}: name what is made, {objective}.to=…: one of {', '.join(fitting)}")
     return fitting[0]
+
+
+def _category(schema: Schema) -> str:
+    """A column that was taken for categories, and may be short texts."""
+    columns = (column for one in schema.modalities if isinstance(one.kind, TableKind) for column in one.kind.columns)
+    return next((column.name for column in columns if column.type == "category"), "note")
 
 
 def _paint(modality: Modality, options: PaintOptions, width: int) -> Paint:

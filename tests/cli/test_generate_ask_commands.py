@@ -131,20 +131,77 @@ def test_a_picture_gives_words_and_words_a_picture_without_being_told_what_to_ma
     assert "unknown column 'word'" in command.refused("generate", pairs / "run", "--given", "word=red")
 
 
+def _lines(table: Path) -> list[dict[str, str]]:
+    with table.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_rows_of_a_table(command: Command, pairs: Path, tmp_path: Path) -> None:
     out, _ = command("generate", pairs / "run", pairs / "few.csv", "--to", "picture", "-n", 2, "--out", tmp_path)
     names = {f"picture-row{row}-{number}.png" for row in (1, 2, 3) for number in (1, 2)}
-    assert {path.name for path in tmp_path.iterdir()} == {*names, "picture-all.png"}
-    assert len(out.splitlines()) == 7
+    assert {path.name for path in tmp_path.iterdir()} == {*names, "picture-all.png", "picture.csv"}
+    assert len(out.splitlines()) == 8
+    assert [(row["row"], row["picture 2"]) for row in _lines(tmp_path / "picture.csv")] == [
+        (str(row), f"picture-row{row}-2.png") for row in (1, 2, 3)]
     out, _ = command("generate", pairs / "run", pairs / "few.csv", "--to", "words", "-n", 2, "--out", tmp_path)
     assert out == f"written: {tmp_path / 'words.csv'}\n"
-    with (tmp_path / "words.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = _lines(tmp_path / "words.csv")
     assert [row["row"] for row in rows] == ["1", "2", "3"]
     made = sm.Model.load(pairs / "run").generate("words", pairs / "few.csv", n=2)
     assert [[row["words 1"], row["words 2"]] for row in rows] == made
     assert "is there already" in command.refused("generate", pairs / "run", pairs / "few.csv", "--to", "words", "--out",
                                                  tmp_path)
+
+
+def test_columns_are_copied_beside_what_is_made(command: Command, pairs: Path, tmp_path: Path) -> None:
+    lines = (pairs / "few.csv").read_text(encoding="utf-8").splitlines()
+    marked = pairs / "marked.csv"
+    marked.write_text("\n".join(f"{line},{cell}" for line, cell in zip(lines, ("id", "a", "é", ""), strict=True)))
+    command("generate", pairs / "run", marked, "--to", "words", "--out", tmp_path / "a")
+    assert [tuple(row) for row in _lines(tmp_path / "a" / "words.csv")] == [("row", "id", "words")] * 3
+    assert [row["id"] for row in _lines(tmp_path / "a" / "words.csv")] == ["a", "é", ""]
+    command("generate", pairs / "run", marked, "--to", "picture", "--id", "words,first", "--out", tmp_path / "b")
+    for row, true in zip(_lines(tmp_path / "b" / "picture.csv"), _lines(marked), strict=True):
+        assert tuple(row) == ("row", "words", "first", "picture")
+        assert (row["words"], row["first"]) == (true["words"], true["first"])
+        assert (tmp_path / "b" / row["picture"]).is_file()
+    out, _ = command("generate", pairs / "run", marked, "--to", "words", "--id", "id", "--json", "--out", tmp_path)
+    assert [one["id"] for one in json.loads(out)["copied"]] == ["a", "é", None]
+    for column, words in (("idd", "--id: unknown column 'idd'"),
+                          ("words", "two columns of words.csv would be named 'words': leave it out of --id")):
+        assert words in command.refused("generate", pairs / "run", marked, "--to", "words", "--id", column)
+    assert "--id copies columns of a table" in command.refused("generate", pairs / "run", "--text", WORDS, "--id", "id")
+
+
+def test_rows_that_show_nothing_are_told_and_left_blank(command: Command, pairs: Path, tmp_path: Path) -> None:
+    (pairs / "gaps.csv").write_text(f"picture,words,first\n3.png,,red\nbroken.png,,red\n,,red\n4.png,{WORDS},red\n")
+    _, err = command("generate", pairs / "run", pairs / "gaps.csv", "--to", "words", "--out", tmp_path, "--sample")
+    assert "2 of 4 rows show nothing to make words from and are left blank: row 2, 3\n" in err
+    assert "unreadable: row 2, column 'picture', 'broken.png': not a picture" in err
+    texts = [row["words"] for row in _lines(tmp_path / "words.csv")]
+    assert [bool(text) for text in texts] == [True, False, False, True]
+    whole = pairs / "whole.csv"
+    whole.write_text("picture\n3.png\n0.png\n1.png\n4.png\n")
+    made = sm.Model.load(pairs / "run").generate("words", whole, sampling=sm.Sampling())
+    assert [texts[0], texts[3]] == [made[0][0], made[3][0]]  # what is drawn depends on a row's number, not on its like
+    _, err = command("generate", pairs / "run", pairs / "gaps.csv", "--to", "picture", "--out", tmp_path)
+    assert "3 of 4 rows show nothing to make picture from" in err
+    assert "unreadable" not in err  # what stands in the column that is made is no matter
+    assert [row["picture"] for row in _lines(tmp_path / "picture.csv")] == ["", "", "", "picture-row4-1.png"]
+    (pairs / "none.csv").write_text("picture,words\n3.png,\n4.png,\n")
+    line = command.refused("generate", pairs / "run", pairs / "none.csv", "--to", "picture", "--out", tmp_path / "b")
+    assert "in none of 2 rows there is anything to make picture from: nothing to make picture of row 1 from" in line
+    assert not (tmp_path / "b").exists()
+
+
+def test_the_table_that_is_read_is_never_replaced(command: Command, pairs: Path, tmp_path: Path) -> None:
+    table = tmp_path / "words.csv"
+    table.write_text(f"picture,words\n{pairs / '3.png'},{WORDS}\n")
+    before = table.read_bytes()
+    line = command.refused("generate", pairs / "run", table, "--to", "words", "--out", tmp_path, "--overwrite",
+                           "--allow-outside")
+    assert "words.csv' is the table that is read: choose another --out" in line
+    assert table.read_bytes() == before
 
 
 @pytest.mark.parametrize(("options", "words"), [
@@ -158,6 +215,9 @@ def test_rows_of_a_table(command: Command, pairs: Path, tmp_path: Path) -> None:
     (["--image", "broken.png"], "nothing to make words from: .*not a picture that Pillow can read"),
     (["--image", "nowhere.png"], "picture: no file at 'nowhere.png'"),
     (["--image", "3.png", "--guidance", "2"], "--guidance is for pictures; 'words' is text"),
+    (["--image", "3.png", "--beams", "100000"], "beams: expected 1 to 1000, found 100000"),
+    (["--image", "3.png", "--rerank"], "rerank: this model does not compare texts with what they are about"),
+    (["--text", WORDS, "--rerank"], "rerank is for texts; 'picture' is a picture"),
     (["--image", "3.png", "--sample", "--top-p", "0"], "expected top_p above 0"),
     (["--image", "3.png", "--to", "picture"], "--image: this model reads no other image: picture is what is made"),
     (["--audio", "3.png"], "--audio: this model reads no audio"),
@@ -213,6 +273,7 @@ def test_what_is_said_of_an_answer() -> None:
                                 "  this sample is unlike the training data: do not rely on the answer"]
     assert said(replace(sure, confidence_set=()), [])[1] == "  not sure: nothing is likely enough"
     assert said(Answer("red", {"red": 1.0}, ("photo",)), []) == ["red  (100%)"]
+    assert said(Answer("red", {"red": 0.002}, ("photo",)), []) == ["red  (under 1%)"]
     assert said(Answer(3.14159, None, ("photo",), interval=(2.0, 4.25)), []) == ["3.142  (2 to 4.25)"]
 
 
@@ -227,7 +288,7 @@ def test_a_spoken_question(command: Command, world: Path) -> None:
 
 def test_a_talk(command: Command, world: Path) -> None:
     typed = [QUESTION, f"picture={_picture(world)}", QUESTION, "picture=nowhere.png", QUESTION,
-             f"spoken={_spoken(world)}", "spoken=nowhere.wav", "picture=", QUESTION, "", "never read"]
+             f"spoken={_spoken(world)}", "spoken=nowhere.wav", "spoken=", "picture=", QUESTION, "", "never read"]
     out, err = command("ask", world / "run", typed="\n".join(typed) + "\n")
     model = sm.Model.load(world / "run")
     about = {"picture": _picture(world)}
@@ -241,6 +302,7 @@ def test_a_talk(command: Command, world: Path) -> None:
     assert any(f"picture: {_picture(world)}" in line for line in told)
     assert any("picture: no file at 'nowhere.png'" in line for line in told)
     assert any("spoken: no file at 'nowhere.wav'" in line for line in told)
+    assert any("spoken: name a sound file" in line for line in told)
     assert any("picture: left out" in line for line in told)
 
 
@@ -261,6 +323,7 @@ def test_a_talk_about_what_is_given_and_the_end_of_input(command: Command, world
     (["--image", "{picture}", "--json"], "name the question"),
     (["--image", "{picture}", "what?", "--target", "answers"], "unknown target 'answers'"),
     (["--given", "photo={picture}", "what?"], "unknown column 'photo'"),
+    (["--image", "{picture}", "what?", "--modalities", "picture"], "the question is not to be read: it is in question"),
     (["--image", "{picture}", "--audio", "{spoken}", "what?"], "what asks is the question, or --spoken"),
 ])
 def test_bad_questions_cost_one_line(
@@ -271,6 +334,26 @@ def test_bad_questions_cost_one_line(
     filled = [option.format(picture=_picture(world), spoken=_spoken(world)) for option in options]
     line = command.refused("ask", "run", *filled)
     assert re.search(words, line), line
+
+
+def test_what_a_category_or_a_number_is_not_is_said(command: Command, tmp_path: Path) -> None:
+    table = write_pairs(tmp_path, rows=40)
+    recipe = Recipe.checked({**TINY, "objectives": {"paint": {"method": "gan"}},
+                             "data": {"inputs": ["picture", "first", "age"]}})
+    lines = table.read_text(encoding="utf-8").splitlines()
+    table.write_text("\n".join([lines[0] + ",age", *(f"{line},{row % 9}.5" for row, line in enumerate(lines[1:]))]))
+    sm.fit(table, recipe, progress=False).save(tmp_path / "run")
+    line = command.refused("generate", tmp_path / "run", "--given", "first=violet", "--out", tmp_path / "a")
+    assert "it needs first or age, and has none (column 'first': 1 cells hold categories unseen in training" in line
+    assert "('violet' 1)" in line
+    _, err = command("generate", tmp_path / "run", "--given", "first=violet", "--given", "age=3", "--out",
+                     tmp_path / "a")
+    assert "column 'first': 1 cells hold categories unseen in training" in err
+    _, err = command("generate", tmp_path / "run", "--given", "first=red", "--given", "age=old", "--out",
+                     tmp_path / "b")
+    assert "unreadable: row 1, column 'age'" in err
+    line = command.refused("generate", tmp_path / "run")
+    assert line == "name a table, or give what to make 'picture' from: --given first or age=…"
 
 
 def test_a_model_for_something_else_says_so(command: Command, pairs: Path, world: Path) -> None:

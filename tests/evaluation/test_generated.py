@@ -18,11 +18,11 @@ from sensorium.data.table import read_table
 from sensorium.errors import AlignmentError, DataError, RecipeError
 from sensorium.evaluation.evaluate import Evaluation, evaluate
 from sensorium.evaluation.generated_judge import judge_of
-from sensorium.evaluation.generated_rows import first_of_each, input_codes, makeable, readable
+from sensorium.evaluation.generated_rows import first_of_each, input_codes, readable
 from sensorium.evaluation.generated_texts import _examples, true_texts
 from sensorium.evaluation.report import write_report
 from sensorium.evaluation.words import score_lines
-from sensorium.made import written
+from sensorium.made import Written, makeable, reranked, written
 from sensorium.model import Model
 from sensorium.objectives import Caption
 from sensorium.recipe import Recipe
@@ -136,6 +136,49 @@ def test_texts_are_the_best_ones_and_their_truth_is_as_probable_as_the_model_say
         samples.cells["words"].cells_of_row[row, 0]])[0])])[1].sum()) - 1 for row in (9, 10)]
     expected = np.exp(np.average(losses, weights=counts))
     assert lone.generated.texts[0].lines[0].metrics["perplexity"].value == pytest.approx(expected, rel=1e-4)
+
+
+def test_contrast_orders_texts_by_what_they_are_about(
+    makes: Model, test: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    maker, samples = makes.generative()[0], as_samples(test, makes.schema)
+    texts = [[Written(text, -1.0, score, True) for text, score in own]
+             for own in ([("0", -3.0), ("1", -1.0), (" ", 0.0)], [("0", -1.5), ("1", -2.0)])]
+    scale = makes.similarity_scale
+    assert scale is not None
+
+    def planted(_: Model, of: Any, rows: Any, subsets: Any, *, complete: bool) -> Any:
+        """A row's vector says its number, a text's what is written; one of blanks says nothing."""
+        assert not complete
+        (subset,) = subsets
+        if subset == {"words"}:
+            cells, own = of.cells["words"], of.cells["words"].cells_of_row[:, 0]
+            numbers = [int(str(cells.arrays.get([cell])[0])) if cell >= 0 else None for cell in own]
+        else:
+            assert subset == {"picture", "table"}
+            numbers = [{3: 0, 4: 1}[row] for row in rows.tolist()]
+        return {subset: np.stack([np.full(2, np.nan) if one is None else np.eye(2)[one] for one in numbers])}
+
+    monkeypatch.setattr(Model, "embeddings", planted)
+    found = reranked(makes, maker, samples, np.array([3, 4]), texts)
+    assert [[one.text for one in row] for row in found] == [["0", "1", " "], ["1", "0"]]
+    monkeypatch.setattr(Model, "similarity_scale", 0.1)  # now likelihood says more than contrast
+    found = reranked(makes, maker, samples, np.array([3, 4]), texts)
+    assert [[one.text for one in row] for row in found] == [[" ", "1", "0"], ["0", "1"]]
+
+
+def test_reranked_texts_are_some_of_the_candidates(makes: Model, test: Path) -> None:
+    given = {"picture": test.parent / "3.png"}
+    every = makes.generate("words", given, n=32)
+    chosen = makes.generate("words", given, n=2, rerank=True)
+    assert len(chosen) == 2
+    assert set(chosen) <= set(every)
+    said, seen = makes.embed([{"words": text} for text in every]), makes.embed(given)[0]
+    scores = [one.score + makes.similarity_scale * float(vector @ seen) for one, vector in zip(
+        written(makes, makes.generative()[0], as_samples(given, makes.schema), np.arange(1), n=32, beams=32)[0], said,
+        strict=True)]
+    assert chosen == [every[place] for place in np.argsort(scores)[::-1][:2]]
+    assert makes.generate("words", [given], n=2, rerank=True, sampling=sm.Sampling(), seed=1)[0] != chosen
 
 
 def test_only_wrong_texts_are_called_the_worst() -> None:

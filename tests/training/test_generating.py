@@ -173,7 +173,7 @@ def test_contributions_are_those_of_the_question_and_of_the_rest_given_it(answer
 @pytest.mark.parametrize(("question", "given", "words"), [
     (" ", {"picture": "1.png"}, "the question is blank"),
     ("what " * 300, {"picture": "1.png"}, "question: a text of .* tokens"),
-    ("what is on the left please", {}, "nothing to answer the question from: give picture or table"),
+    ("what is on the left please", {}, "nothing to answer the question from: give picture or more"),
     ("what is on the left please", {"picture": "nowhere.png"}, "nothing to answer the question from.*no such file"),
     ("what is on the left please", {"picture": "1.png", "question": "what"}, "the question is given twice"),
     ("what is on the left please", {"photo": "1.png"}, "unknown column 'photo'"),
