@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.data.kinds.base import Array, Cell, Kind
-from sensorium.data.samples import Samples, decoded
+from sensorium.data.samples import Samples
 from sensorium.data.schema import Schema
 from sensorium.data.sources import MOST_LISTED
-from sensorium.data.table import Table, table_of_rows
 from sensorium.errors import BadCell, unknown_name
+from sensorium.runtime.rows import Rows, decoded_rows
 from sensorium.serving.limits import MB, Limits
 from sensorium.serving.refusal import Refusal
 
@@ -103,7 +103,6 @@ class RowDecoder:
 
     def __init__(self, schema: Schema, limits: Limits) -> None:
         self._schema = schema
-        self._workers = limits.decoding
         self._most_bytes = int(limits.body_mb * MB)
         self._columns = [column for modality in schema.modalities for column in modality.columns]
         self._guarded = schema.model_copy(update={"modalities": tuple(
@@ -116,9 +115,8 @@ class RowDecoder:
         Args:
             rows: column → text, number, or a file's bytes or path; None is nothing there. Other columns are not read.
         """
-        kept = [{name: self._cell(row.get(name)) for name in self._columns} for row in rows]
-        table = Table(table_of_rows(kept, NOWHERE).frame, NOWHERE, "a request")
-        samples = decoded(table, self._guarded, workers=self._workers, memory_bytes=float("inf"))
+        kept = tuple({name: self._cell(row.get(name)) for name in self._columns} for row in rows)
+        samples = decoded_rows(Rows(kept, NOWHERE, allow_outside=False), self._guarded)
         return replace(samples, schema=self._schema, cells={
             name: replace(cells, kind=self._schema.modality(name).kind) for name, cells in samples.cells.items()})
 
