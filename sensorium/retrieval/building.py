@@ -61,10 +61,7 @@ def build(
         id_column = next((name for name in names if name.lower() == "id"), None)
     state = manifest.model_copy(update={"id_column": id_column})
     with exclusively(folder):
-        old = read_manifest(folder) if has_manifest(folder) else None
-        refuse_taken(folder, overwrite=overwrite)
-        if old is not None:
-            state = state.model_copy(update={"generation": old.generation})
+        state = _after(folder, state, overwrite=overwrite)
         return _add(model, chunks, first.root, folder, state, allow_outside, console)
 
 
@@ -121,7 +118,7 @@ def from_vectors(
                                           for name, array in vectors.items()})
 
     with exclusively(folder), _told(console) as progress:
-        refuse_taken(folder, overwrite=overwrite)
+        state = _after(folder, state, overwrite=overwrite)
         return added(folder, state, parts(), Origin(folder, "vectors"), progress, replacing=False)
 
 
@@ -135,6 +132,14 @@ def refuse_taken(folder: Path, *, overwrite: bool) -> None:
     elif folder.exists() and not (folder / PARTS).is_dir() and any(
             not path.name.startswith(("segment-", "structure-", "lock", f".{MANIFEST}")) for path in folder.iterdir()):
         raise DataError(f"{str(folder)!r} is there already and is no index: choose another --out")
+
+
+def _after(folder: Path, state: Manifest, *, overwrite: bool) -> Manifest:
+    """A first state of a locked folder, counted on from the one that it replaces."""
+    refuse_taken(folder, overwrite=overwrite)
+    if not has_manifest(folder):
+        return state
+    return state.model_copy(update={"generation": read_manifest(folder).generation})
 
 
 def require_model(folder: Path, manifest: Manifest, identity: str) -> None:

@@ -131,10 +131,9 @@ def cast(column: pa.Array | pa.ChunkedArray, word: str) -> Any:
         return column
     if pa.types.is_large_string(column.type) or str(column.type) == "string_view":
         column = column.cast(pa.string())
-    if word == "texts" or (word == "text" and pa.types.is_list(column.type)):
-        plain = [None if one is None else "; ".join(map(str, one)) if word == "text" else [str(one)]
-                 for one in column.to_pylist()]
-        return pa.array(plain, wanted)
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        return column.cast(wanted) if word == "texts" else pa.array(
+            [None if one is None else "; ".join(map(str, one)) for one in column.to_pylist()], wanted)
     if pa.types.is_string(column.type) and word != "text":
         stripped = pc.utf8_trim_whitespace(column)
         lowered = pc.utf8_lower(stripped)

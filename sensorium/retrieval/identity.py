@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 
 def model_identity(model: Model) -> str:
-    """32 hexadecimal digits, equal for models that embed alike: of the weights, the kinds with their tokenizers, what the
-    model is made of and how it is aligned; not of its folder, its targets' temperatures or its report."""
+    """32 hexadecimal digits, equal for models that embed alike.
+
+    They depend on the weights, the kinds with their tokenizers, what the model is made of and how it is aligned; not on
+    its folder, its targets' temperatures or its report.
+    """
     tokenizers = {one.name: hashlib.blake2b((one.kind.tokenizer or "").encode(), digest_size=DIGEST_BYTES).hexdigest()
                   for one in model.schema.modalities if isinstance(one.kind, TextKind)}
     facts = [weights_digest(model.state_dict()), [one.model_dump(mode="json") for one in model.schema.modalities],

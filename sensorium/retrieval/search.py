@@ -78,6 +78,6 @@ def refuse_unaligned(index: Index, used: tuple[str, ...], to: str | None) -> Non
 def unaligned_note(index: Index, used: tuple[str, ...], to: str | None) -> str | None:
     """What to say of a search among whole rows by less than a row, where modalities are not in one space."""
     if to is None and not index.aligned and set(used) != set(index.modalities):
-        return (f"whole rows are ranked by {' + '.join(used)} alone, and this model was not trained to compare modalities: the "
-                f"order means little (--objective contrast)")
+        return (f"whole rows are ranked by {' + '.join(used)} alone, and this model was not trained to compare "
+                f"modalities: the order means little (--objective contrast)")
     return None

@@ -16,7 +16,7 @@ STRUCTURES = ("auto", "flat", "hnsw", "ivf", "ivfpq")
 FLAT_VECTORS = 20_000
 HNSW_BYTES = 1 << 30
 LINKS, CONSTRUCTION = 32, 64
-LADDERS = {"hnsw": (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024),
+LADDERS = {"hnsw": (32, 48, 64, 96, 128, 192, 256, 384, 512, 1024),
            "ivf": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512), "ivfpq": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)}
 """What is tried of efSearch and nprobe until the wanted recall is reached."""
 CANDIDATES = 10
@@ -132,10 +132,6 @@ class Structure:
     def exact_scores(self) -> bool:
         """Whether its scores are those of the vectors themselves."""
         return self.kind == "hnsw"
-
-    def loaded(self) -> Any:
-        """The index in memory, so that vectors can be added to a copy."""
-        return require_faiss().clone_index(self._index)
 
     def search(self, queries: Vectors, k: int, effort: int, kept: Bools | None = None) -> tuple[Vectors, Places]:
         """(query, k) scores, falling, and the vectors' numbers; −inf and −1 where it found fewer.

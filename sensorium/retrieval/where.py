@@ -14,9 +14,27 @@ from sensorium.retrieval.exact import Bools
 
 MOST_CHARACTERS = 10_000
 SECONDS = 10.0
-SETTINGS = {"enable_external_access": "false", "python_enable_replacements": "false", "memory_limit": "1GB",
-            "autoload_known_extensions": "false", "autoinstall_known_extensions": "false", "threads": "1",
-            "max_temp_directory_size": "0GB"}
+SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": False, "python_enable_replacements": False, "memory_limit": "1GB", "threads": 1,
+    "autoload_known_extensions": False, "autoinstall_known_extensions": False, "max_temp_directory_size": "0GB"}
+
+FUNCTIONS = frozenset({
+    "abs", "array_contains", "array_extract", "ceil", "ceiling", "coalesce", "concat", "contains", "current_date",
+    "damerau_levenshtein", "date_diff", "datediff", "date_part", "date_trunc", "datepart", "datetrunc", "day",
+    "dayofweek", "dayofyear", "ends_with", "even", "exp", "extract", "floor", "get_current_timestamp", "greatest",
+    "hamming", "hour", "ifnull", "ilike_escape", "instr", "isfinite", "isinf", "isnan", "isodow", "jaccard",
+    "jaro_similarity", "jaro_winkler_similarity", "lcase", "least", "left", "len", "length", "levenshtein",
+    "like_escape", "list_contains", "list_element", "list_extract", "list_has", "list_has_all", "list_has_any",
+    "list_position", "list_value", "ln", "log", "log10", "log2", "lower", "ltrim", "make_date", "make_timestamp",
+    "millisecond", "minute", "month", "monthname", "nfc_normalize", "not_ilike_escape", "not_like_escape", "now",
+    "nullif", "position", "pow", "power", "prefix", "quarter", "regexp_extract", "regexp_full_match", "regexp_matches",
+    "replace", "reverse", "right", "round", "row", "rtrim", "second", "sign", "split_part", "sqrt", "starts_with",
+    "strftime", "strip_accents", "strlen", "strpos", "strptime", "struct_extract", "substr", "substring", "suffix",
+    "to_centuries", "to_days", "to_decades", "to_hours", "to_microseconds", "to_milliseconds", "to_minutes",
+    "to_months", "to_quarters", "to_seconds", "to_weeks", "to_years", "today", "trim", "trunc", "try_strptime",
+    "ucase", "upper", "week", "weekday", "year",
+})
+"""What a condition may call: nothing that reads anything else, or makes much out of little."""
 
 
 def matching(
@@ -67,7 +85,7 @@ def matching(
             raise DataError(f"--where {_short(expression)}: stopped after {seconds:g} s") from error
         except duckdb.Error as error:
             unknown = next((names[-1] for names in _columns_of(tree) if _matched(names, columns) is None), None)
-            if unknown is not None and isinstance(error, duckdb.BinderException):
+            if unknown is not None and "not found" in str(error):
                 raise unknown_name("column", unknown, list(columns)) from error
             raise DataError(f"--where {_short(expression)}: {_reason(error)}") from error
         finally:
@@ -99,6 +117,10 @@ def _parsed(connection: Any, expression: str) -> Any:
     if any(one.get("class") == "SUBQUERY" for one in _nodes(node)):
         raise DataError(f"--where {_short(expression)}: an expression over the columns may not select from anything "
                         f"else")
+    for one in _nodes(node):
+        if one.get("class") == "FUNCTION" and not one.get("is_operator") and one["function_name"] not in FUNCTIONS:
+            raise DataError(f"--where {_short(expression)}: {one['function_name']} cannot be used here; functions of "
+                            f"texts, dates and numbers can: lower, contains, regexp_matches, year, round …")
     return node["where_clause"]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import polars as pl
@@ -73,7 +73,11 @@ def exclusively(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with writing(folder):
         sweep(folder)
-        yield
+        try:
+            yield
+        except BaseException:
+            sweep(folder)
+            raise
 
 
 def sweep(folder: Path) -> None:
@@ -233,7 +237,7 @@ def _rewritten(folder: Path, state: Manifest) -> Manifest:
     return state.model_copy(update={"segments": tuple(segments), "deleted": None, "num_deleted": 0, "structures": {}})
 
 
-def _kept_parts(before: Snapshot, tables: Iterable[pl.DataFrame], base: int, alive: np.ndarray) -> Iterator[Part]:
+def _kept_parts(before: Snapshot, tables: Iterable[Any], base: int, alive: np.ndarray) -> Iterator[Part]:
     """The rows of a segment that are not deleted, as parts to write anew."""
     start = 0
     for table in tables:
@@ -278,7 +282,7 @@ def _structure(
 
     told(0)
     if old is not None and old.kind == kind:
-        index = Structure(folder / old.name, kind, old.size).loaded()
+        index = faiss.read_index(str(folder / old.name))  # a mapped one cannot grow
         extended(index, space.blocks(old.size), told)
     else:
         index = built(kind, state.width, len(space), space.blocks, told)
