@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sensorium.errors import SensoriumError
 from sensorium.evaluation.attribution_marks import style
@@ -17,6 +19,7 @@ from sensorium.serving.service import Service
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+T = TypeVar("T")
 PATH = "/page"
 
 
@@ -58,11 +61,23 @@ def mount(app: FastAPI, service: Service, *, path: str = PATH) -> None:
     def media(word: str) -> Response:
         return found.response(word)
 
-    gr.mount_gradio_app(
+    within_loop(lambda: gr.mount_gradio_app(
         app, make_page(service, folder, found), path, footer_links=[], run_history=False, max_file_size=most_bytes,
         ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False, show_error=False, theme=theme(),
-        head=head + script)
+        head=head + script))
     app.add_middleware(Guard, path=path, folder=folder, most_bytes=most_bytes)
+
+
+def within_loop(make: Callable[[], T]) -> T:
+    """What a function makes while an event loop runs: outside of one, gradio makes loops of its own and leaves them."""
+    async def made() -> T:
+        return make()
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(made())
+    return make()
 
 
 def _uploads(app: FastAPI) -> Path:

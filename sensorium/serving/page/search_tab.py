@@ -15,8 +15,8 @@ from sensorium.serving.service import Service
 
 NOTHING_YET = "What is nearest to the sample will stand here."
 MOST_HITS = 48
-UNALIGNED = ("Whole samples are ranked by {} alone, and this model was not trained to compare modalities: the order means "
-             "little (train with --objective contrast).")
+UNALIGNED = ("Whole samples are ranked by {} alone, and this model was not trained to compare modalities: the order "
+             "means little (train with --objective contrast).")
 
 
 def search_tab(service: Service, sample: Sample, files: Files) -> None:
