@@ -42,13 +42,17 @@ class Watch:
             task.add_done_callback(streams.discard)
         try:
             await self.app(scope, seen.receive, seen.send)
+        except asyncio.CancelledError:
+            if task not in streams:
+                raise  # else: a stream that was ended, since the server ends
         except Exception as error:
             LOG.error("failed", extra={"fields": {"id": seen.id, "error": type(error).__name__, "at": place(error)}})
             if seen.status:
                 raise
             await send_error(seen.send, 500, f"the server made a mistake; in its log it is {seen.id}")
         finally:
-            route = scope["path"] if scope["path"] in self.routes else "other"
+            path = "/page" if scope["path"].startswith("/page/") else scope["path"]
+            route = path if path in self.routes else "other"
             self.service.metrics.responses.labels(route, str(seen.status or 499)).inc()
             LOG.info("request", extra={"fields": {
                 "id": seen.id, "method": scope["method"], "route": route, "status": seen.status or None,

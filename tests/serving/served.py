@@ -17,6 +17,7 @@ from worlds import QUICK, write_small_world
 from sensorium.data.read import read
 from sensorium.data.samples import measured
 from sensorium.model import Model
+from sensorium.retrieval.index import Index
 from sensorium.serving.app import make_app
 from sensorium.serving.engine import Engine, Identity, ModelEngine
 from sensorium.serving.limits import Limits
@@ -43,9 +44,11 @@ def row_of(folder: Path, number: int = 0) -> dict[str, Any]:
 
 
 @contextmanager
-def running(engine: Engine, *, limits: Limits | None = None, api_key: str | None = None) -> Iterator[str]:
+def running(
+    engine: Engine, *, index: Index | None = None, limits: Limits | None = None, api_key: str | None = None,
+) -> Iterator[str]:
     """The address of a real server in a thread of this process, without the page."""
-    service = Service(engine, limits=limits)
+    service = Service(engine, index, limits)
     app = make_app(service, page=False, api_key=api_key)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none"))
     thread = threading.Thread(target=server.run)
