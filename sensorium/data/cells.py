@@ -154,9 +154,9 @@ def decode_columns(
     """
     if isinstance(modality.kind, TableKind):
         return _decoded_table(columns, modality, modality.kind, progress)
-    values: Sequence[Any] = columns[0]
     kind: Kind = modality.kind
-    distinct = _distinct(listed_cells(columns, modality, folder))
+    values: list[Any] = list(columns[0])
+    distinct = _distinct(listed_cells([values], modality, folder))
     kept: list[Array | None] = []
     lengths: list[int] = []
     reasons: dict[int, str] = {}

@@ -8,6 +8,7 @@ import torch
 from einops import rearrange, reduce, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sensorium.data.kinds.base import Inputs
 from sensorium.data.kinds.points import PointsKind
@@ -24,9 +25,16 @@ def in_order(
     points = torch.where(mask[:, :, None], points, 0.0)
     order = torch.arange(points.shape[1], device=points.device).expand(mask.shape)
     for key in (*points.unbind(dim=-1)[::-1], ~mask):
-        order = order.gather(1, key.gather(1, order).argsort(dim=1, stable=True))
+        order = order.gather(1, rising(key.gather(1, order)))
     everywhere = repeat(order, "row point -> row point column", column=points.shape[2])
     return points.gather(1, everywhere), mask.gather(1, order)
+
+
+def rising(keys: Float[Tensor, "row point"] | Bool[Tensor, "row point"]) -> Int[Tensor, "row point"]:
+    """Each row's places from the smallest key to the largest, equal ones in the order in which they stand."""
+    if torch.compiler.is_exporting():  # graphs have no stable sort, but take the first of equal ones first
+        return keys.float().topk(keys.shape[1], dim=1, largest=False).indices
+    return keys.argsort(dim=1, stable=True)
 
 
 @torch.no_grad()
@@ -61,7 +69,10 @@ def neighbours(
 
     Where a cloud has fewer, the nearest stands in their place, and the second result is False there.
     """
-    away = torch.cdist(anchors.double(), places.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    if torch.compiler.is_exporting():
+        away = (anchors.double()[:, :, None] - places.double()[:, None]).square().sum(dim=-1).sqrt()
+    else:
+        away = torch.cdist(anchors.double(), places.double(), compute_mode="donot_use_mm_for_euclid_dist")
     away = away + 1e-12 * torch.arange(places.shape[1], device=places.device)
     away = torch.where(mask[:, None], away, torch.inf)
     index = away.topk(min(number, places.shape[1]), dim=-1, largest=False).indices
@@ -187,7 +198,10 @@ class PointTransformer(Encoder):
     def forward(self, inputs: Inputs) -> Tokens:
         """(row, point, x y z and features) → (row, token, width); spans are the x and y of each token's anchor."""
         assert inputs.mask is not None
-        points, mask = in_order(inputs.values.to(self.nothing.dtype), inputs.mask)
+        values, mask = inputs.values.to(self.nothing.dtype), inputs.mask
+        if torch.compiler.is_exporting():  # a graph takes as many anchors from every cloud
+            values, mask = F.pad(values, (0, 0, 0, self.anchors[0])), F.pad(mask, (0, self.anchors[0]))
+        points, mask = in_order(values, mask)
         features, places = described(points, mask), points[:, :, :3]
         first, second = (min(number, points.shape[1]) for number in self.anchors)
         anchors = farthest_points(places, mask, first)

@@ -134,5 +134,5 @@ class VGG(Encoder):
         maps = self.features(pictures.to(self.place.dtype))
         values = self.project(rearrange(maps, "batch channel height width_px -> batch (height width_px) channel"))
         mask = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
-        span = self.get_buffer("span").to(values.dtype).expand(len(values), -1, -1)
+        span = self.get_buffer("span").to(values.dtype).expand(values.shape[0], -1, -1)
         return Tokens(values + self.place, mask, span)

@@ -188,7 +188,7 @@ class VGGFromCheckpoint(StagedEncoder):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.cacheable):
             values = pool_grid(self.trunk(scaled.contiguous(memory_format=torch.channels_last)), self.sides)
         mask = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
-        return Tokens(values, mask, self.get_buffer("span").to(values.dtype).expand(len(values), -1, -1))
+        return Tokens(values, mask, self.get_buffer("span").to(values.dtype).expand(values.shape[0], -1, -1))
 
     def project(self, features: Tokens) -> Tokens:
         """(row, token, 512) → (row, token, width)."""

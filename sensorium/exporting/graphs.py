@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from sensorium.data.kinds import AnyKind, AudioKind, ImageKind, VideoKind
 from sensorium.data.kinds.base import Inputs
 from sensorium.encoders.base import StagedEncoder, Tokens
+from sensorium.encoders.pretrained import PretrainedEncoder
 from sensorium.errors import ExportError
 from sensorium.exporting.resizing import Fitted
 from sensorium.fusion.base import Fused
@@ -54,9 +55,9 @@ class EncoderGraph(nn.Module):
         return tokens.values, tokens.mask, tokens.span[:, :, :2]
 
     def _tokens(self, inputs: Inputs) -> Tokens:
-        backbone = getattr(self.encoder, "backbone", None)
-        staged = isinstance(self.encoder, StagedEncoder) and isinstance(backbone, nn.Module)
-        tokens: Tokens = self.encoder.project(backbone(inputs)) if staged else self.encoder(inputs)  # all rows at once
+        if isinstance(self.encoder, PretrainedEncoder):  # all rows at once, where the encoder takes some at a time
+            return self.encoder.project(self.encoder.backbone(inputs))
+        tokens: Tokens = self.encoder(inputs)
         return tokens
 
 
@@ -102,7 +103,7 @@ class EmbeddingGraph(nn.Module):
         tokens = _named(self.read, parts)
         if self.alignment is None:
             return _embedded(self.fusion(tokens, presence), self.contrast)
-        total = torch.zeros(len(presence), self.alignment.width)
+        total = torch.zeros(presence.shape[0], self.alignment.width)
         for place, name in enumerate(self.names):
             if name in tokens:
                 said = torch.where(presence[:, place, None], self._alone(tokens, presence, place), 1.0)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sensorium.data.kinds.base import Inputs, first_line
-from sensorium.data.schema import Schema
+from sensorium.data.schema import Modality, Schema
 from sensorium.errors import ExportError, SensoriumError
 from sensorium.exporting.graphs import EmbeddingGraph, EncoderGraph, FusedGraph
 from sensorium.model import Model
@@ -24,21 +24,20 @@ ANY = torch.export.Dim.DYNAMIC
 FIXED_LENGTH = frozenset({"image", "table"})
 
 
-def encoder_graph(model: Model, name: str, inputs: Inputs, *, timed: bool) -> bytes:
+def encoder_graph(encoder: nn.Module, modality: Modality, inputs: Inputs, *, timed: bool) -> bytes:
     """The graph of one modality's encoder.
 
     Args:
-        model: in evaluation mode, on the CPU.
-        name: of the modality.
+        encoder: in evaluation mode, on the CPU.
+        modality: with its measured kind.
         inputs: two or more cells of different lengths, to trace it with.
         timed: whether spans are among what it gives.
 
     Raises:
         ExportError: naming the modality.
     """
-    place = model.schema.names.index(name)
-    kind = model.schema.modality(name).kind
-    module = EncoderGraph(model.encoders[place], kind, name, timed=timed)
+    kind, name = modality.kind, modality.name
+    module = EncoderGraph(encoder, kind, name, timed=timed)
     given = {"values": inputs.values, "mask": inputs.mask, "span": inputs.span}
     arrays = {key: value for key, value in given.items() if value is not None}
     free = {0: ANY} if kind.name in FIXED_LENGTH else {0: ANY, 1: ANY}
@@ -83,7 +82,7 @@ def _traced(
 ) -> bytes:
     """The graph as the bytes of one file."""
     try:
-        with _quiet(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        with _undisturbed(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             program: Any = torch.onnx.export(
                 module.eval(), arguments, dynamo=True, dynamic_shapes=sizes, input_names=inputs, output_names=outputs,
                 opset_version=OPSET, external_data=False, verbose=False)
@@ -99,8 +98,11 @@ def _traced(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """What the exporter says about itself is not said."""
+def _undisturbed() -> Iterator[None]:
+    """The exporter does not speak, and no shape is checked: a size that is compared would be fixed in the graph."""
+    import jaxtyping
+
+    unchecked = jaxtyping.config.jaxtyping_disable
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx", "torch.export", "onnxscript", "onnx_ir")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -108,8 +110,10 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            jaxtyping.config.update("jaxtyping_disable", True)
             yield
     finally:
+        jaxtyping.config.update("jaxtyping_disable", unchecked)
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
 

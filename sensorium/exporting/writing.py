@@ -119,7 +119,8 @@ def _graphs(model: Model, say: Said) -> dict[str, bytes]:
             say(f"encoder of {name}")
             cells = samples.cells[name]
             inputs = cells.kind.collate(cells.arrays.get(range(TRACED_ROWS)))
-            files[encoder_file(place)] = encoder_graph(model, name, inputs, timed=name in timed)
+            files[encoder_file(place)] = encoder_graph(model.encoders[place], model.schema.modalities[place], inputs,
+                                                       timed=name in timed)
     say("fusion and heads")
     files[FUSION] = fused_graph(model, FusedGraph(model, read), timed)
     if embeds_apart(model):

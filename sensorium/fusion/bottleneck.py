@@ -58,7 +58,7 @@ class BottleneckFusion(Fusion):
         biases = {place: keys_only(torch.cat([
             per_modality(torch.ones_like(one.mask[:, :1]).expand(-1, size), one.values.dtype),
             per_modality(one.mask, one.values.dtype)], dim=1)) for place, one in heard.items()}
-        shared = self.bottleneck.expand(len(presence), -1, -1)
+        shared = self.bottleneck.expand(presence.shape[0], -1, -1)
         for block in self.blocks:
             assert isinstance(block, Block)
             own = {place: block.project(x) for place, x in values.items()}

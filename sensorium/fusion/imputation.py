@@ -131,8 +131,8 @@ class Imputer(nn.Module):
             The tokens with the imputed ones in their places, and the presence with them.
         """
         wanted = wanted & ~presence & presence.any(dim=1, keepdim=True)
-        if torch.compiler.is_exporting():  # a graph imputes in every row whatever it ever does, and keeps what is wanted
-            rows = torch.arange(len(presence), device=presence.device)
+        if torch.compiler.is_exporting():  # a graph imputes in every row whatever it may, and keeps what is wanted
+            rows = torch.arange(presence.shape[0], device=presence.device)
             places = self.fills.any(dim=0).nonzero()[:, 0].tolist()
         else:
             rows = wanted.any(dim=1).nonzero()[:, 0]
@@ -142,7 +142,7 @@ class Imputer(nn.Module):
         made = self._made(tokens, presence, rows, places)
         filled = dict(tokens)
         for number, place in enumerate(places):
-            values = made.new_zeros(len(presence), *made.shape[2:]).index_copy(0, rows, made[:, number])
+            values = made.new_zeros(presence.shape[0], *made.shape[2:]).index_copy(0, rows, made[:, number])
             filled[self.names[place]] = self._placed(tokens.get(self.names[place]), values, wanted[:, place],
                                                      self.names[place] in self.timed)
         return filled, presence | wanted
@@ -160,7 +160,7 @@ class Imputer(nn.Module):
                 values.append(torch.where(mask[:, :, None], read, 0.0))
                 biases.append(per_modality(mask, read.dtype))
         queries = rearrange(self.queries[places], "place token width -> (place token) width")
-        asking = queries.to(values[0].dtype).expand(len(rows), *queries.shape)
+        asking = queries.to(values[0].dtype).expand(rows.shape[0], *queries.shape)
         bias = keys_only(torch.cat([asking.new_full(asking.shape[:2], NEVER), *biases], dim=1))
         heard = self.norm(self.block(torch.cat([asking, *values], dim=1), bias, first=len(queries)))
         heard = rearrange(heard, "row (place token) width -> row place token width", place=len(places))
@@ -172,9 +172,9 @@ class Imputer(nn.Module):
     ) -> Tokens:
         """One modality's tokens: the imputed ones in the wanted rows, the real ones in the others."""
         if real is None:
-            nothing = wanted.new_zeros(len(wanted), 1)
-            span = made.new_zeros(len(wanted), 1, 2) if timed else None
-            real = Tokens(made.new_zeros(len(wanted), 1, made.shape[2]), nothing, span)
+            nothing = wanted.new_zeros(wanted.shape[0], 1)
+            span = made.new_zeros(wanted.shape[0], 1, 2) if timed else None
+            real = Tokens(made.new_zeros(wanted.shape[0], 1, made.shape[2]), nothing, span)
         num_tokens = max(real.mask.shape[1], self.num_tokens)
         spare = num_tokens - real.mask.shape[1]
         made = F.pad(made, (0, 0, 0, num_tokens - self.num_tokens)).to(real.values.dtype)

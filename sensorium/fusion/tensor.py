@@ -68,7 +68,7 @@ class TensorFusion(Fusion):
     def forward(self, tokens: dict[str, Tokens], presence: Bool[Tensor, "batch modality"]) -> Fused:
         """(batch, width); a row's absent modalities are not read."""
         read = self.read(self.at_hand(tokens, presence), presence)
-        outer = read.new_ones(len(read), 1)
+        outer = read.new_ones(read.shape[0], 1)
         for place, linear in enumerate(self.reduce):
             factor = with_one(linear(read[:, place]))
             outer = rearrange(outer[:, :, None] * factor[:, None, :], "batch a b -> batch (a b)")

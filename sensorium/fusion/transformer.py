@@ -57,7 +57,7 @@ class TransformerFusion(Fusion):
     def forward(self, tokens: dict[str, Tokens], presence: Bool[Tensor, "batch modality"]) -> Fused:
         """(batch, width); a row's absent modalities are not read."""
         heard = self.at_hand(tokens, presence)
-        values = torch.cat([self.class_token.expand(len(presence), 1, -1),
+        values = torch.cat([self.class_token.expand(presence.shape[0], 1, -1),
                             *(one.values + self.modality[place] for place, one in heard.items())], dim=1)
         mask = F.pad(torch.cat([one.mask for one in heard.values()], dim=1), (1, 0), value=True)
         bias = keys_only(only_real(mask, values.dtype))

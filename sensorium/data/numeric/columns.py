@@ -76,7 +76,7 @@ def read_columns(cell: Cell) -> Columns:
     except BaseException as error:  # numpy, zipfile, Arrow and polars raise errors of their own
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        raise BadCell(f"broken numbers ({first_line(error)})") from error
+        raise BadCell(f"broken numbers ({first_line(Exception(error))})") from error
 
 
 def _of_file(file: IO[bytes], size: int) -> Columns:

@@ -66,7 +66,7 @@ class PictureBackbone(Backbone):
         """(row, channel, height, width_px) in 0…255 → (row, token, hidden); spans are boxes."""
         hidden = self.hidden_states(pixel_values=self.pixels(inputs.values), **self.extra)
         if hidden.ndim == 4:
-            grid, whole = hidden, hidden.new_zeros(len(hidden), 0, hidden.shape[1])
+            grid, whole = hidden, hidden.new_zeros(hidden.shape[0], 0, hidden.shape[1])
         else:
             rows, columns = _grid(hidden.shape[1], self.size, self.patch)
             whole = hidden[:, : hidden.shape[1] - rows * columns]
@@ -78,7 +78,7 @@ class PictureBackbone(Backbone):
                            boxes_of(edges(cells[0], sides[0]), edges(cells[1], sides[1]))])
         values = torch.cat([whole, pool_grid(grid, sides)], dim=1)
         return Tokens(values, torch.ones(values.shape[:2], dtype=torch.bool, device=values.device),
-                      boxes.to(values).expand(len(values), -1, -1))
+                      boxes.to(values).expand(values.shape[0], -1, -1))
 
     def probe(self) -> Inputs:
         """A picture of noise."""
@@ -118,7 +118,7 @@ class VideoBackbone(Backbone):
         lengths = inputs.mask.sum(dim=1, keepdim=True)
         wanted = torch.arange(self.num_frames, device=lengths.device)
         chosen = ((2 * wanted + 1) * lengths) // (2 * self.num_frames)
-        row = torch.arange(len(lengths), device=lengths.device)[:, None]
+        row = torch.arange(lengths.shape[0], device=lengths.device)[:, None]
         hidden = self.hidden_states(pixel_values=self.pixels(inputs.values[row, chosen]))
         times = inputs.span[row, chosen]
         steps, down, across = self.num_frames // self.tube, self.size[0] // self.patch[0], self.size[1] // self.patch[1]
