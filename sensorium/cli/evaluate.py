@@ -28,8 +28,8 @@ def evaluate(
         help="Painted pictures: compare them by what this pretrained picture encoder sees (a folder, as ResNet-50; "
              "about 0.1 seconds a picture).")] = None,
     judge: Annotated[Path | None, typer.Option(
-        help="Painted pictures: a model folder that says whether they fit what they were made from; trained with "
-             "objective contrast on an image column and some of these.")] = None,
+        help="Pictures and captions: a model folder that says whether they fit what they were made from; trained with "
+             "objective contrast on an image or a text column and some of these.")] = None,
     pictures: Annotated[int | None, typer.Option(help="Painted pictures: how many rows to paint for; 500, or fewer "
                                                       "where that takes long.")] = None,
     zero_shot: Annotated[str | None, typer.Option(

@@ -124,7 +124,8 @@ def evaluate(
         information: decompose what pairs of modalities tell.
         generated: write and paint for the rows, where the model does.
         features: the folder of a pretrained picture encoder to compare pictures by; None: thumbnails.
-        judge: a model that reads pictures and what they are made from, in one space, to say whether they fit.
+        judge: a model that reads pictures or captions and what they are made from, in one space, to say whether they
+            fit.
         pictures: how many rows to paint for; None: 500, or fewer where that takes long.
 
     Raises:
@@ -176,7 +177,8 @@ def evaluate(
             scored, target, raw[target.name], pairs, seconds=SECONDS / len(targets)))
     if targets and robustness:
         _add(evaluation.robustness, evaluation.notes, robustness_curves(model, samples, chosen, seed=seed))
-    train, train_rows = _training_rows(model, train, train_rows) if baselines else (None, None)
+    wanted_here = bool(model.schema.targets or model.painting() or (makes and comparison.judges_texts))
+    train, train_rows = _training_rows(model, train, train_rows, wanted=wanted_here) if baselines else (None, None)
     if makes:
         made = generated_of(scored, comparison, table=table, train=train, train_rows=train_rows)
         evaluation.notes.extend(made.notes)
@@ -235,13 +237,14 @@ def _add_baselines(
 
 
 def _training_rows(
-    model: Model, train: Samples | None, train_rows: Rows | None,
+    model: Model, train: Samples | None, train_rows: Rows | None, *, wanted: bool,
 ) -> tuple[Samples | None, Rows | None]:
-    """The decoded training table: given, or where the recipe says, but for rows that its split column calls test."""
+    """The decoded training table, where it is wanted: given, or where the recipe says, but for rows that its split
+    column calls test."""
     source = model.recipe.source
     if train is not None:
         return with_stored_features(model, train), train_rows
-    if not (model.schema.targets or model.painting()) or source is None or not Path(source).exists():
+    if not wanted or source is None or not Path(source).exists():
         return None, None
     table = read_table(source, allow_outside=model.recipe.data.allow_outside)
     words = split_words(table, model.schema)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sensorium.data.kinds import TextKind
 from sensorium.data.samples import Samples
 from sensorium.data.table import Table
 from sensorium.errors import RecipeError
 from sensorium.evaluation.generated_copies import Copies, copies_of
 from sensorium.evaluation.generated_features import PictureFeatures, plain_features, pretrained_features
-from sensorium.evaluation.generated_finds import Finds, finds_of
+from sensorium.evaluation.generated_finds import Finds, picture_finds
 from sensorium.evaluation.generated_judge import Judge, judge_of, own_judge
 from sensorium.evaluation.generated_likeness import Likeness, likeness
 from sensorium.evaluation.generated_painting import Painting, painting_of, real_pictures
@@ -24,25 +26,35 @@ from sensorium.evaluation.plots import number_words, percent_words
 from sensorium.evaluation.scored import Scored
 from sensorium.metrics.bootstrap import Estimate
 from sensorium.model import Model
-from sensorium.objectives import Caption
+from sensorium.objectives import Caption, Generative
 
 Rows = npt.NDArray[np.int64]
 MOST_REFERENCE = 500
+UNJUDGED = ("whether pictures show what they were made from is not judged: name a judge, --judge RUN, a model trained "
+            "with objective contrast that reads a picture and what pictures are made from")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What pictures that a model paints are compared by and with.
+    """What a model makes is compared by and with.
 
     Args:
         features: how pictures are compared.
-        judge: who says whether they show what they should; None: the model itself, where it can.
+        judges: modality that is made → who says whether it says or shows what it should; those that nobody can judge
+            are missing.
         rows: how many to paint for; None: as many as a minute allows.
+        notes: modality that is made → why the given judge cannot judge it.
     """
 
     features: PictureFeatures
-    judge: Judge | None = None
+    judges: Mapping[str, Judge] = field(default_factory=dict)
     rows: int | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def judges_texts(self) -> bool:
+        """Whether somebody judges texts."""
+        return any(isinstance(one.model.schema.modality(one.sees).kind, TextKind) for one in self.judges.values())
 
 
 @dataclass(frozen=True)
@@ -112,34 +124,50 @@ def comparison_of(
     model: Model, *, features: str | Path | None = None, judge: Model | str | Path | None = None,
     rows: int | None = None,
 ) -> Comparison:
-    """What painted pictures are compared by, refused before any work where it cannot be.
+    """What a model makes is compared by, refused before any work where it cannot be.
 
     Args:
         model: that is judged.
         features: the folder of a pretrained picture encoder; None: thumbnails.
-        judge: a model (or its folder) that reads a picture and something that pictures are made from, in one space.
+        judge: a model (or its folder) that reads what is made and something that it is made from, in one space; None:
+            the model itself, where it can.
         rows: how many to paint for.
 
     Raises:
-        RecipeError, AlignmentError: the model paints nothing, or these cannot judge its pictures.
+        RecipeError, AlignmentError: the model makes nothing of the kind, or these cannot judge it.
     """
-    painter = model.painting()
-    if painter is None:
-        if features is not None or judge is not None or rows is not None:
-            raise RecipeError("features, judge and pictures are for a model that paints: train it with --objective "
-                              "paint")
-        return Comparison(plain_features())
+    makers = [one for one in model.generative() if one.name != "answer"]
+    paints = model.painting() is not None
+    if (not paints and (features is not None or rows is not None)) or (not makers and judge is not None):
+        raise RecipeError("features, judge and pictures are for a model that paints, a judge also for one that "
+                          "captions: train it with --objective paint or --objective caption")
     if rows is not None and rows < 1:
         raise RecipeError(f"pictures: expected rows to paint for, 1 or more, found {rows}")
-    names = readable(model, painter)
-    own: Judge | None
-    if judge is None:
-        own = own_judge(model, painter.to_name, names)
-    else:
-        name = str(judge) if not isinstance(judge, Model) else "the given model"
-        own = judge_of(judge if isinstance(judge, Model) else Model.load(judge), name, model.schema, painter.to_name,
-                       names)
-    return Comparison(plain_features() if features is None else pretrained_features(features), own, rows)
+    judges, refused = _judges(model, makers, judge)
+    return Comparison(plain_features() if features is None else pretrained_features(features), judges, rows,
+                      {name: str(error) for name, error in refused.items()})
+
+
+def _judges(
+    model: Model, makers: Sequence[Generative], judge: Model | str | Path | None,
+) -> tuple[dict[str, Judge], dict[str, RecipeError]]:
+    """Who judges what is made, and why the given judge does not; an error where it judges nothing of it."""
+    found: dict[str, Judge] = {}
+    refused: dict[str, RecipeError] = {}
+    given = Model.load(judge) if isinstance(judge, str | Path) else judge
+    called = str(judge) if isinstance(judge, str | Path) else "the given model"
+    for maker in makers:
+        to, names = maker.to_name, readable(model, maker)
+        try:
+            own = own_judge(model, to, names) if given is None else judge_of(given, called, model.schema, to, names)
+        except RecipeError as error:
+            refused[to] = error
+            continue
+        if own is not None:
+            found[to] = own
+    if refused and not found:
+        raise next(iter(refused.values()))
+    return found, refused
 
 
 def generated_of(
@@ -155,9 +183,12 @@ def generated_of(
         train, train_rows: the decoded training table and its rows that were trained on, for what was learned by heart.
     """
     found, notes = [], []
+    if train is not None and train_rows is None:
+        train_rows = np.arange(len(train))
     for maker in scored.model.generative():
         if isinstance(maker, Caption):
-            texts = texts_of(scored, maker)
+            texts = texts_of(scored, maker, comparison.judges.get(maker.to_name), table=table, train=train,
+                             train_rows=train_rows, unjudged=comparison.notes.get(maker.to_name))
             found.append(texts)
             if not texts.lines:
                 notes.append(f"{texts.to}: no text is scored: {_lacking(texts.left_out, 'true text', 'write')}")
@@ -175,14 +206,14 @@ def generated_lines(generated: Generated) -> list[str]:
     for one in generated.texts:
         if not one.lines:
             continue
-        table = [[f"{one.to}, made from", "rows", *(TEXT_WORDS[name] for name in one.lines[0].metrics)]]
+        names = list(one.lines[0].metrics)
+        table = [[f"{one.to}, made from", "rows", *(TEXT_WORDS[name] for name in names)]]
         for line in one.lines:
-            label = " + ".join(line.modalities) if line.modalities else "as found"
-            table.append([label, f"{line.rows:,}", *(_spread(value) for value in line.metrics.values())])
-            if line.others:
-                table.append(["texts of other rows", f"{line.rows:,}", *(
-                    _spread(line.others[name]) if name in line.others else "" for name in line.metrics)])
-        lines += ["", *aligned(table), text_sentence(one)]
+            first = " + ".join(line.modalities) if line.modalities else "as found"
+            table += [[label, f"{line.rows:,}", *(_spread(own[name]) if name in own else "" for name in names)]
+                      for label, own in ((first, line.metrics), ("texts of other rows", line.others)) if own]
+        lines += ["", *aligned(table), text_sentence(one), *([] if one.finds is None else [one.finds.sentence]),
+                  *one.notes]
     if generated.pictures is not None:
         lines += ["", generated.pictures.painting.said, *generated.pictures.sentences, *generated.pictures.notes]
     return lines
@@ -194,6 +225,8 @@ def text_sentence(texts: Texts) -> str:
     exact, cider = line.metrics["exact_match"], line.metrics["cider_d"]
     said = (f"{texts.to}: the best text of {line.rows:,} rows is exactly right in {percent_words(exact.value)} (95 % "
             f"interval {percent_words(exact.low)} to {percent_words(exact.high)})")
+    if line.rows == 1:
+        said += "; CIDEr-D is not told, which weighs words by how few of the rows share them"
     if line.others:
         said += f"; texts made for other rows would be in {percent_words(line.others['exact_match'].value)}"
         if np.isfinite([cider.value, line.others["cider_d"].value]).all():
@@ -216,8 +249,6 @@ def _pictures(
     if painter is None or painting is None:
         return None
     features, notes = comparison.features, []
-    if train is not None and train_rows is None:
-        train_rows = np.arange(len(train))
     made, real = features.of(painting.made), np.zeros((0, 0))
     several = np.stack([features.of(one) for one in painting.several])
     real = features.of(painting.real[painting.known]) if painting.known.any() else made[:0]
@@ -226,10 +257,10 @@ def _pictures(
         rows = train_rows[has_all(train, [painting.to], train_rows)][:MOST_REFERENCE]
         reference = features.of(real_pictures(train, painting.to, rows, painting.shape)) if len(rows) else reference
     whole = likeness(made[painting.known], real, several, reference, features=features.name, seed=scored.seed)
-    finds: Finds | str = ("whether pictures show what they were made from is not judged: name a judge, --judge RUN, a "
-                          "model trained with objective contrast that reads a picture and what pictures are made from")
-    if comparison.judge is not None:
-        finds = finds_of(scored, painter, painting, comparison.judge, table=table, train=train, train_rows=train_rows)
+    finds: Finds | str = comparison.notes.get(painting.to, UNJUDGED)
+    if painting.to in comparison.judges:
+        finds = picture_finds(scored, painter, painting, comparison.judges[painting.to], table=table, train=train,
+                              train_rows=train_rows)
     copies = None
     if train is not None and train_rows is not None:
         copies = copies_of(painting, train, train_rows, features, made, real, seed=scored.seed)

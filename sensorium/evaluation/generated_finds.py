@@ -1,8 +1,8 @@
-"""Does a painted picture find what it was made from? Among 100 rows, under a judge that reads both."""
+"""Does what was made find what it was made from? Among 100 rows, under a judge that reads both."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,37 +12,72 @@ from torch import Tensor
 
 from sensorium.data.samples import Samples
 from sensorium.data.table import Table
-from sensorium.evaluation.embedder import Vectors, estimate_json, known
+from sensorium.evaluation.embedder import estimate_json
+from sensorium.evaluation.generated_board import Board, board_of, share
 from sensorium.evaluation.generated_judge import Judge
 from sensorium.evaluation.generated_painting import Painting, real_pictures
-from sensorium.evaluation.generated_rows import drawn_order, has_all, input_codes
+from sensorium.evaluation.generated_rows import drawn_order, has_all
 from sensorium.evaluation.plots import percent_words
 from sensorium.evaluation.scored import Scored
-from sensorium.keyed import Draws
 from sensorium.made import makeable
-from sensorium.metrics.bootstrap import Estimate, Floats, estimate, mean_value, paired_difference, replicate_weights
+from sensorium.metrics.bootstrap import Estimate, mean_value, paired_difference, replicate_weights
 from sensorium.metrics.retrieval import nearest
-from sensorium.objectives import Paint, View
+from sensorium.objectives import Generative, View
 
 Rows = npt.NDArray[np.int64]
-AMONG = 100
-FEWEST = 5
 MOST_ROWS, MOST_TRAINING = 250, 3000
 
 
 @dataclass(frozen=True)
+class Naming:
+    """How things that were made are called."""
+
+    made: str
+    real: str
+    training: str
+    doing: str
+    maker: str
+    seen: str
+
+
+PICTURES = Naming("painted pictures", "real pictures", "training pictures with the most similar input", "painting",
+                  "painter", "pictures")
+TEXTS = Naming("written texts", "true texts", "texts of the training rows with the most similar input", "writing",
+               "writer", "texts")
+
+
+@dataclass(frozen=True)
+class Things:
+    """What was made for the rows of a board, and what stands there.
+
+    Args:
+        naming: how they are called.
+        made: one for each row.
+        real: what each row has; where it has none, anything of its kind.
+        known: (row,) whether it has.
+        of_training: rows of the training table → what they have.
+    """
+
+    naming: Naming
+    made: Sequence[Any] | npt.NDArray[Any]
+    real: Sequence[Any] | npt.NDArray[Any]
+    known: npt.NDArray[np.bool_]
+    of_training: Callable[[Samples, Rows], Sequence[Any] | npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
 class Finds:
-    """How many pictures are nearest to what they were made from, among as many drawn rows.
+    """How many things are nearest to what they were made from, among as many drawn rows.
 
     Args:
         judge: who says how near; itself: it is the judged model.
-        reads: what it reads of what pictures are made from.
+        reads: what it reads of what things are made from.
         rows: rows judged.
-        among: rows that a picture's own is found among, itself included; 1 / among is chance.
-        made: share of painted pictures that find their row.
-        real: the same for the real pictures; None where they are not there.
-        neighbour: the same for the training picture whose inputs are most like those of the row; None without training
-            rows. (As the judged model reads them: its fused vector.)
+        among: rows that a thing's own is found among, itself included; 1 / among is chance.
+        made: share of what was made that finds its row.
+        real: the same for what the rows have; None where that is not there.
+        neighbour: the same for what the training row has whose inputs are most like those of the row; None without
+            training rows. (As the judged model reads them: its fused vector.)
         gain: made − neighbour, paired.
         unit: what the intervals resample.
         notes: what was left out, and why.
@@ -67,13 +102,13 @@ class Finds:
         return {"judge": self.judge, "itself": self.itself, "reads": list(self.reads), "rows": self.rows,
                 "among": self.among, "chance": 1.0 / self.among, "unit": self.unit, "notes": list(self.notes),
                 **{name: None if one is None else estimate_json(one) for name, one in (
-                    ("painted", self.made), ("real", self.real), ("nearest_training_picture", self.neighbour),
+                    ("made", self.made), ("real", self.real), ("nearest_training_row", self.neighbour),
                     ("gain", self.gain))},
                 "sentence": self.sentence}
 
 
-def finds_of(
-    scored: Scored, maker: Paint, painting: Painting, judge: Judge, *, table: Table | None = None,
+def picture_finds(
+    scored: Scored, maker: Generative, painting: Painting, judge: Judge, *, table: Table | None = None,
     train: Samples | None = None, train_rows: Rows | None = None,
 ) -> Finds | str:
     """Judge painted pictures; why that cannot be done, where it cannot.
@@ -86,68 +121,56 @@ def finds_of(
         table: where the scored rows came from.
         train, train_rows: the decoded training table and its rows that were trained on.
     """
-    samples, rows = scored.samples, painting.rows[:MOST_ROWS]
-    heard = judge.hear(samples, rows, table)
-    readable = known(heard)
-    codes = input_codes(samples, list(judge.reads), rows)
-    among = min(AMONG, len(np.unique(codes[readable])))
-    if among < FEWEST:
-        return (f"whether pictures find what they were made from cannot be told: {among} rows say different things "
-                f"that the judge can read, {FEWEST} at least are needed")
-    place = np.flatnonzero(readable)
-    others = _others(codes, place, rows, among, seed=scored.seed)
-    seen = {"made": judge.see(painting.made[place])}
-    real = painting.known[place]
+    rows = painting.rows[:MOST_ROWS]
+    board = board_of(scored.samples, rows, judge, table=table, what="pictures", seed=scored.seed)
+    if isinstance(board, str):
+        return board
+    count = len(rows)
+    things = Things(PICTURES, painting.made[:count], painting.real[:count], painting.known[:count],
+                    lambda of, chosen: real_pictures(of, painting.to, chosen, painting.shape))
+    return finds_of(scored, maker, board, things, train=train, train_rows=train_rows, more=len(painting.rows) - count)
+
+
+def finds_of(
+    scored: Scored, maker: Generative, board: Board, things: Things, *, train: Samples | None = None,
+    train_rows: Rows | None = None, more: int = 0,
+) -> Finds:
+    """Judge what was made for the rows of a board.
+
+    Args:
+        scored: the rows.
+        maker: the objective that made it.
+        board: its rows.
+        things: what was made for each of them.
+        train, train_rows: the decoded training table and its rows that were trained on.
+        more: further rows that were left out, to bound the time.
+    """
+    judge = board.judge
     notes = [f"{count:,} rows are left out: {why}" for count, why in (
-        (len(rows) - len(place), "the judge can read nothing of them"),
-        (len(painting.rows) - len(rows), "to bound the time")) if count]
-    hits = {"made": _hits(seen["made"], heard, place, others)}
-    if real.any():
-        hits["real"] = np.full(len(place), np.nan)
-        hits["real"][real] = _hits(judge.see(painting.real[place[real]]), heard, place[real], others[real])
+        (len(board.rows) - len(board.place), "the judge can read nothing of them"),
+        (more, "to bound the time")) if count]
+    hits = {"made": board.hits(judge.see(things.made))}
+    if things.known[board.place].any():
+        hits["real"] = np.where(things.known, board.hits(judge.see(things.real)), np.nan)
     if train is not None and train_rows is not None:
-        pictures = _neighbours(scored, maker, painting, rows[place], train, train_rows)
-        if pictures is not None:
-            hits["neighbour"] = _hits(judge.see(pictures), heard, place, others)
-    groups = None if samples.groups is None else samples.groups[rows[place]]
-
-    def share(values: Floats) -> Estimate:
-        there = np.isfinite(values)
-        drawn = replicate_weights(int(there.sum()), None if groups is None else groups[there], seed=scored.seed)
-        return estimate(mean_value, values[there], values[there], drawn)
-
-    resampling = replicate_weights(len(place), groups, seed=scored.seed)
+        nearby = _neighbours(scored, maker, board.rows, train, train_rows)
+        if nearby is not None:
+            hits["neighbour"] = board.hits(judge.see(things.of_training(train, nearby)))
+    groups = None if scored.samples.groups is None else scored.samples.groups[board.rows]
+    place = board.place
+    resampling = replicate_weights(len(place), None if groups is None else groups[place], seed=scored.seed)
     gain = None if "neighbour" not in hits else paired_difference(
-        mean_value, hits["made"], hits["made"], hits["neighbour"], resampling)
-    found = Finds(judge.name, judge.itself, tuple(judge.reads), len(place), among, share(hits["made"]),
-                  share(hits["real"]) if "real" in hits else None,
-                  share(hits["neighbour"]) if "neighbour" in hits else None, gain, resampling.unit, tuple(notes), "")
-    return Finds(**{**vars(found), "sentence": _sentence(found)})
-
-
-def _others(codes: Rows, places: Rows, rows: Rows, among: int, *, seed: int) -> Rows:
-    """(judged, among − 1) for each judged row the places of others that say different things, and each another."""
-    found = np.empty((len(places), among - 1), dtype=np.int64)
-    for number, place in enumerate(places.tolist()):
-        order = places[Draws(seed, int(rows[place]), rows[places]).order("finds/others")]
-        order = order[codes[order] != codes[place]]
-        distinct = np.sort(np.unique(codes[order], return_index=True)[1])[: among - 1]
-        found[number] = order[distinct]
-    return found
-
-
-def _hits(pictures: Vectors, heard: Vectors, places: Rows, others: Rows) -> Floats:
-    """(judged,) 1 where a picture is nearer to its own row than to all others; shared where it ties with some."""
-    own = np.einsum("pw,pw->p", pictures, heard[places])
-    rest = np.einsum("pw,pow->po", pictures, heard[others])
-    ties = (rest == own[:, None]).sum(axis=1)
-    return np.where((rest > own[:, None]).any(axis=1), 0.0, 1.0 / (1.0 + ties)).astype(np.float64)
+        mean_value, hits["made"][place], hits["made"][place], hits["neighbour"][place], resampling)
+    shares = {name: share(values, groups, seed=scored.seed) for name, values in hits.items()}
+    found = Finds(judge.name, judge.itself, tuple(judge.reads), len(place), board.among, shares["made"],
+                  shares.get("real"), shares.get("neighbour"), gain, resampling.unit, tuple(notes), "")
+    return Finds(**{**vars(found), "sentence": _sentence(found, things.naming)})
 
 
 def _neighbours(
-    scored: Scored, maker: Paint, painting: Painting, rows: Rows, train: Samples, train_rows: Rows,
-) -> npt.NDArray[np.uint8] | None:
-    """The picture of the training row whose inputs are most like those of each row, as the model reads them."""
+    scored: Scored, maker: Generative, rows: Rows, train: Samples, train_rows: Rows,
+) -> Rows | None:
+    """The training row whose inputs are most like those of each row, as the model reads them."""
     model = scored.model
     usable = train_rows[has_all(train, [maker.to_name], train_rows) & makeable(model, maker, train, train_rows)]
     usable = usable[drawn_order(usable, seed=scored.seed, purpose="finds/training")][:MOST_TRAINING]
@@ -163,24 +186,24 @@ def _neighbours(
     asked, told = (model.gathered(of, some, read, width)["vector"] for of, some in ((scored.samples, rows),
                                                                                     (train, usable)))
     asked, told = (one / np.linalg.norm(one, axis=1, keepdims=True).clip(1e-12) for one in (asked, told))
-    closest = nearest(asked.astype(np.float32), told.astype(np.float32), 1)[:, 0]
-    return real_pictures(train, painting.to, usable[closest], painting.shape)
+    found: Rows = usable[nearest(asked.astype(np.float32), told.astype(np.float32), 1)[:, 0]]
+    return found
 
 
-def _sentence(found: Finds) -> str:
-    said = (f"{_share(found.made)} of the painted pictures find what they were made from among {found.among} rows "
+def _sentence(found: Finds, naming: Naming) -> str:
+    said = (f"{_share(found.made)} of the {naming.made} find what they were made from among {found.among} rows "
             f"(chance {percent_words(1 / found.among)})")
     if found.real is not None:
-        said += f"; of the real pictures, {_share(found.real)}"
+        said += f"; of the {naming.real}, {_share(found.real)}"
     if found.neighbour is not None and found.gain is not None:
-        said += f"; of the training pictures with the most similar input, {_share(found.neighbour)}"
-        said += (": painting does better than looking one up" if found.gain.low > 0
-                 else ": looking one up does better than painting" if found.gain.high < 0
-                 else ": painting and looking one up are not told apart")
+        said += f"; of the {naming.training}, {_share(found.neighbour)}"
+        said += (f": {naming.doing} does better than looking one up" if found.gain.low > 0
+                 else f": looking one up does better than {naming.doing}" if found.gain.high < 0
+                 else f": {naming.doing} and looking one up are not told apart")
     said += f". Judge: {found.judge}, by {', '.join(found.reads)}."
     if found.itself:
-        said += (" That flatters: its encoders learned together with the painter, and it saw the training pictures; a "
-                 "judge trained apart, --judge, says more.")
+        said += (f" That flatters: its encoders learned together with the {naming.maker}, and it saw the training "
+                 f"{naming.seen}; a judge trained apart, --judge, says more.")
     return said
 
 

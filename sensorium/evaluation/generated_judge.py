@@ -1,4 +1,4 @@
-"""Another model as a judge of pictures: it reads a picture, and what the picture was made from, in one space."""
+"""Another model as a judge of what is made: it reads a picture or a text, and what that was made from, in one space."""
 
 from __future__ import annotations
 
@@ -26,31 +26,33 @@ Vectors = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Judge:
-    """A model whose embeddings of pictures and of other modalities are in one space.
+    """A model whose embeddings of what is made and of other modalities are in one space.
 
     Args:
         name: how it is called.
         model: the model.
-        image: its modality that reads the pictures.
+        sees: its modality that reads the pictures or texts.
         reads: modality of the judged model → modality of the judge.
         itself: whether it is the judged model.
     """
 
     name: str
     model: Model
-    image: str
+    sees: str
     reads: dict[str, str]
     itself: bool
 
-    def see(self, pictures: Pixels) -> Vectors:
-        """(picture, width) unit-length embeddings of (picture, height, width_px, channel) pictures."""
-        column = self.model.schema.modality(self.image).columns[0]
-        samples = as_samples([{column: pictured(one)} for one in pictures], self.model.schema)
-        return self._embedded(samples, np.arange(len(pictures)), {self.image})
+    def see(self, things: Pixels | Sequence[str]) -> Vectors:
+        """(thing, width) unit-length embeddings of (thing, height, width_px, channel) pictures, or of texts; NaN of a
+        blank text."""
+        column = self.model.schema.modality(self.sees).columns[0]
+        cells = [one if isinstance(one, str) else pictured(one) for one in things]
+        samples = as_samples([{column: one} for one in cells], self.model.schema)
+        return self._embedded(samples, np.arange(len(cells)), {self.sees})
 
     def hear(self, samples: Samples, rows: Rows, table: Table | None) -> Vectors:
-        """(row, width) unit-length embeddings of what pictures of these rows are made from; NaN where the judge can
-        read nothing of it.
+        """(row, width) unit-length embeddings of what is made of these rows is made from; NaN where the judge can read
+        nothing of it.
 
         Args:
             samples: of the judged model.
@@ -84,28 +86,30 @@ def judge_of(judge: Model, name: str, schema: Schema, to: str, reads: Sequence[s
         judge: a model with aligned modalities.
         name: how it is called.
         schema: of the judged model.
-        to: the modality that is painted.
-        reads: the modalities it may be painted from.
+        to: the modality that is made, a picture or a text.
+        reads: the modalities it may be made from.
 
     Raises:
         AlignmentError: its modalities are not in one space.
-        RecipeError: it reads no picture, or nothing that pictures are made from; or several modalities would do.
+        RecipeError: it reads nothing of that kind, or nothing that it is made from; or several modalities would do.
     """
     require_aligned(judge, f"judging by {name}")
     theirs = {one.name: one for one in judge.schema.modalities if one.name in judge.read}
     matched = {own: own for own in reads if own in theirs and own != to and _alike(schema.modality(own), theirs[own])}
-    pictures = [one for one in theirs if isinstance(theirs[one].kind, ImageKind) and one not in matched.values()]
-    if not pictures:
-        raise RecipeError(f"judge {name}: it reads no picture; expected a model with an image column")
-    if to not in pictures and len(pictures) > 1:
-        raise RecipeError(f"judge {name}: it reads several pictures ({', '.join(pictures)}), none called {to!r}; "
-                          f"expected one image column, or one of that name")
-    image = to if to in pictures else pictures[0]
+    made = schema.modality(to)
+    word, column = ("picture", "an image column") if isinstance(made.kind, ImageKind) else ("text", "a text column")
+    fitting = [one for one in theirs if _alike(made, theirs[one]) and one not in matched.values()]
+    if not fitting:
+        raise RecipeError(f"judge {name}: it reads no {word}; expected a model with {column}")
+    if to not in fitting and len(fitting) > 1:
+        raise RecipeError(f"judge {name}: it reads several {word}s ({', '.join(fitting)}), none called {to!r}; "
+                          f"expected {column} of that name, or only one")
+    sees = to if to in fitting else fitting[0]
     for own in reads:
         if own in matched:
             continue
         others = [one for one in reads if one not in matched and _alike(schema.modality(own), schema.modality(one))]
-        fitting = [one for one in theirs if one != image and one not in matched.values()
+        fitting = [one for one in theirs if one != sees and one not in matched.values()
                    and _alike(schema.modality(own), theirs[one])]
         if len(fitting) == 1 and len(others) == 1:
             matched[own] = fitting[0]
@@ -115,7 +119,7 @@ def judge_of(judge: Model, name: str, schema: Schema, to: str, reads: Sequence[s
     if not matched:
         raise RecipeError(f"judge {name}: it reads {', '.join(theirs)}, nothing that {to!r} is made from "
                           f"({', '.join(reads)})")
-    return Judge(name, judge, image, matched, False)
+    return Judge(name, judge, sees, matched, False)
 
 
 def own_judge(model: Model, to: str, reads: Sequence[str]) -> Judge | None:

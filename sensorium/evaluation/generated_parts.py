@@ -72,14 +72,14 @@ def writing_charts(model: Model, best_epoch: float | None) -> list[dict[str, Any
 
 
 def _written(texts: Texts, album: Album) -> dict[str, Any]:
-    lines = []
+    lines, names = [], list(texts.lines[0].metrics)
     for one in texts.lines:
         label = " + ".join(one.modalities) or "as found"
         lines.append({"label": label, "note": "" if one.modalities else "every row with whatever it has",
-                      "rows": one.rows, "metrics": list(one.metrics.values())})
+                      "rows": one.rows, "metrics": [one.metrics.get(name, UNKNOWN) for name in names]})
         if one.others:
             lines.append({"label": "texts of other rows", "note": "what luck and the usual words would score",
-                          "rows": one.rows, "metrics": [one.others.get(name, UNKNOWN) for name in one.metrics]})
+                          "rows": one.rows, "metrics": [one.others.get(name, UNKNOWN) for name in names]})
     cards = []
     for example in texts.examples:
         media = [(name, html) for name in texts.reads if (html := album.show(name, example.row)) is not None]
@@ -88,7 +88,7 @@ def _written(texts: Texts, album: Album) -> dict[str, Any]:
                       "score": example.score, "probability": float(np.exp(example.log_probability)),
                       "why": "one of the worst" if example.worst else "drawn at random"})
     return {"to": texts.to, "said": text_sentence(texts), "lines": lines, "cards": cards,
-            "words": [TEXT_WORDS[name] for name in texts.lines[0].metrics]}
+            "words": [TEXT_WORDS[name] for name in names], "finds": texts.finds, "notes": texts.notes}
 
 
 def _painted(pictures: Pictures, album: Album) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,11 @@ import torch
 from sensorium.data.batch import make_batch
 from sensorium.data.kinds import ImageKind
 from sensorium.data.samples import Samples
+from sensorium.data.table import Table
 from sensorium.evaluation.embedder import metrics_json
+from sensorium.evaluation.generated_board import Board, board_of, share
+from sensorium.evaluation.generated_finds import TEXTS, Finds, Things, finds_of
+from sensorium.evaluation.generated_judge import Judge
 from sensorium.evaluation.generated_rows import (
     drawn_order,
     first_of_each,
@@ -33,11 +38,14 @@ from sensorium.objectives import Caption
 
 Rows = npt.NDArray[np.int64]
 Names = tuple[str, ...]
-MOST_ROWS = 500
+MOST_ROWS, MOST_FINDS = 500, 250
 MOST_PLACES = 16_000
 WORST, RANDOM = 5, 5
 TEXT_WORDS = {"exact_match": "exact match", "bleu": "BLEU", "chrf": "chrF", "rouge_l": "ROUGE-L", "cider_d": "CIDEr-D",
-              "perplexity": "perplexity a word", "log_probability": "log-probability a word"}
+              "retrieval": "finds its row", "perplexity": "perplexity a word",
+              "log_probability": "log-probability a word"}
+UNJUDGED = ("whether texts say what they were made from is not judged: name a judge, --judge RUN, a model trained with "
+            "objective contrast that reads a text and what texts are made from")
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,9 @@ class TextScores:
         modalities: what was read, in the schema's order; empty: what each row has.
         rows: rows that were written for.
         unit: what the intervals resample.
-        metrics: those of `TEXT_METRICS`, and perplexity and mean log-probability (nats) of a word of the true text. A
-            word is what the model writes at once, often a piece of one.
+        metrics: those of `TEXT_METRICS`; where there is a judge, retrieval: the share of texts that find their row
+            (`generated_finds`); perplexity and mean log-probability (nats) of a word of the true text. A word is what
+            the model writes at once, often a piece of one.
         others: of what each row has: the same metrics of the texts that were made for other rows.
     """
 
@@ -95,6 +104,8 @@ class Texts:
         left_out: scored rows that show nothing to write from, and that have no true text.
         not_drawn: further rows that were not written for, to bound the time.
         examples: to look at.
+        finds: whether the texts find what they were made from; None where no judge can tell.
+        notes: what was left out, and why.
     """
 
     to: str
@@ -107,6 +118,8 @@ class Texts:
     left_out: tuple[int, int]
     not_drawn: int
     examples: tuple[TextExample, ...]
+    finds: Finds | None = None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; rows are numbered from 1."""
@@ -116,18 +129,26 @@ class Texts:
                             for one in self.lines],
                 "distinct_made": self.distinct_made, "distinct_right": self.distinct_right, "repeated": self.repeated,
                 "nothing_to_write_from": self.left_out[0], "no_true_text": self.left_out[1],
-                "not_drawn": self.not_drawn,
+                "not_drawn": self.not_drawn, "retrieval": None if self.finds is None else self.finds.to_json(),
+                "notes": list(self.notes),
                 "examples": [{"row": one.row + 1, "made": one.made, "right": list(one.right),
                               "rouge_l": float(f"{one.score:.6g}"),
                               "log_probability": float(f"{one.log_probability:.6g}")} for one in self.examples]}
 
 
-def texts_of(scored: Scored, maker: Caption) -> Texts:
+def texts_of(
+    scored: Scored, maker: Caption, judge: Judge | None = None, *, table: Table | None = None,
+    train: Samples | None = None, train_rows: Rows | None = None, unjudged: str | None = None,
+) -> Texts:
     """Write for the scored rows and compare with what is true of them.
 
     Args:
         scored: the rows.
         maker: the objective that writes.
+        judge: who says whether texts find what they were made from.
+        table: where the rows came from, for the judge.
+        train, train_rows: the decoded training table and its rows that were trained on, for the judge.
+        unjudged: why a judge that was given is none.
 
     Returns:
         No lines where no row shows something to write from and has a true text.
@@ -146,6 +167,7 @@ def texts_of(scored: Scored, maker: Caption) -> Texts:
     if not len(chosen):
         return found
     right = true_texts(samples, maker, names, chosen, rows)
+    board = _board(scored, chosen, judge, right, table, UNJUDGED if unjudged is None else unjudged)
     lines: list[TextScores] = []
     examples: tuple[TextExample, ...] = ()
     made: list[str] = []
@@ -155,12 +177,21 @@ def texts_of(scored: Scored, maker: Caption) -> Texts:
             continue
         texts = [one[0] for one in written(model, maker, samples, chosen[kept], modalities=subset or None)]
         own = [right[place] for place in kept.tolist()]
-        lines.append(_scores(scored, maker, subset, chosen[kept], [one.text for one in texts], own))
+        hits = None if isinstance(board, str) else partial(_hits, board, chosen[kept])
+        lines.append(_scores(scored, maker, subset, chosen[kept], [one.text for one in texts], own, hits))
         if not subset:
             made = [one.text for one in texts]
             examples = _examples(chosen, made, [one.log_probability for one in texts], right, seed=scored.seed)
+    finds, notes = None, (board,) if isinstance(board, str) and maker.name == "caption" else ()
+    if isinstance(board, Board):
+        judged = np.searchsorted(chosen, board.rows)
+        things = Things(TEXTS, [made[place] for place in judged.tolist()], _own_texts(samples, to, board.rows),
+                        np.ones(len(judged), dtype=bool), lambda of, some: _own_texts(of, to, some))
+        finds = finds_of(scored, maker, board, things, train=train, train_rows=train_rows,
+                         more=len(chosen) - len(judged))
+        notes = finds.notes
     return Texts(to, maker.name, names, tuple(lines), len(set(made)), len({text for one in right for text in one}),
-                 found.repeated, left_out, found.not_drawn, examples)
+                 found.repeated, left_out, found.not_drawn, examples, finds, notes)
 
 
 def true_texts(samples: Samples, maker: Caption, names: Names, rows: Rows, among: Rows) -> list[tuple[str, ...]]:
@@ -198,21 +229,58 @@ def _singles(names: Names, asks: frozenset[str]) -> list[Names]:
     return list(dict.fromkeys(one for one in found if len(one) < len(names)))
 
 
+def _board(
+    scored: Scored, rows: Rows, judge: Judge | None, right: Sequence[tuple[str, ...]], table: Table | None, why: str,
+) -> Board | str:
+    """Some of the rows, which texts are to find; or why they are not judged."""
+    if judge is None:
+        return why
+    places = np.sort(drawn_order(rows, seed=scored.seed, purpose="texts/finds")[:MOST_FINDS])
+    return board_of(scored.samples, rows[places], judge, table=table, what="texts", seed=scored.seed,
+                    true=[right[place] for place in places.tolist()])
+
+
+def _hits(board: Board, rows: Rows, texts: Sequence[str]) -> Floats:
+    """(row,) whether the texts of these rows find them; NaN in those that are not judged."""
+    there = np.flatnonzero(np.isin(rows, board.rows))
+    found = np.full(len(rows), np.nan)
+    if len(there):
+        places = np.searchsorted(board.rows, rows[there])
+        seen = board.judge.see([texts[place] for place in there.tolist()])
+        every = np.full((len(board.rows), seen.shape[1]), np.nan, dtype=seen.dtype)
+        every[places] = seen
+        found[there] = board.hits(every)[places]
+    return found
+
+
+def _own_texts(samples: Samples, name: str, rows: Rows) -> list[str]:
+    """The text that stands in each row."""
+    cells = samples.cells[name]
+    return [str(one) for one in cells.arrays.get(cells.cells_of_row[rows, 0].tolist())]
+
+
 def _scores(
     scored: Scored, maker: Caption, subset: Names, rows: Rows, made: Sequence[str], right: Sequence[tuple[str, ...]],
+    hits: Callable[[Sequence[str]], Floats] | None,
 ) -> TextScores:
     """The metrics of some rows' texts; of what each row has, also those of the texts of other rows."""
     groups = None if scored.samples.groups is None else scored.samples.groups[rows]
     resampling = replicate_weights(len(rows), groups, seed=scored.seed)
-    metrics = text_metrics(made, right, resampling) | _likelihood(
-        scored.model, maker, scored.samples, rows, subset, resampling)
+
+    def scores(texts: Sequence[str]) -> dict[str, Estimate]:
+        found = text_metrics(texts, right, resampling)
+        if hits is not None and np.isfinite(values := hits(texts)).any():
+            found["retrieval"] = share(values, groups, seed=scored.seed)
+        return found
+
+    metrics = scores(made) | _likelihood(scored.model, maker, scored.samples, rows, subset, resampling)
     others: dict[str, Estimate] = {}
     if not subset and len(rows) > 1:
         order = drawn_order(rows, seed=scored.seed, purpose="texts/others")
         swapped = [""] * len(rows)
         for place, other in zip(order.tolist(), np.roll(order, 1).tolist(), strict=True):
             swapped[place] = made[other]
-        others = text_metrics(swapped, right, resampling)
+        others = scores(swapped)
     return TextScores(subset, len(rows), resampling.unit, metrics, others)
 
 

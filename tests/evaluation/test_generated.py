@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from sensorium.data.read import as_samples
 from sensorium.data.table import read_table
 from sensorium.errors import AlignmentError, DataError, RecipeError
 from sensorium.evaluation.evaluate import Evaluation, evaluate
+from sensorium.evaluation.generated import _judges
 from sensorium.evaluation.generated_judge import judge_of
 from sensorium.evaluation.generated_rows import first_of_each, input_codes, readable
 from sensorium.evaluation.generated_texts import _examples, true_texts
@@ -114,7 +116,15 @@ def test_everything_that_is_made_is_told(makes: Model, found: Evaluation) -> Non
     made = json.loads(json.dumps(found.to_json()["generated"], allow_nan=False))
     assert made["pictures"]["retrieval"]["chance"] == pytest.approx(1 / made["pictures"]["retrieval"]["among"])
     assert made["texts"][0]["subsets"][0]["metrics"].keys() >= {"exact_match", "bleu", "chrf", "rouge_l", "cider_d",
-                                                                "perplexity", "log_probability"}
+                                                                "perplexity", "log_probability", "retrieval"}
+    assert texts.finds is not None
+    assert texts.finds.made == texts.lines[0].metrics["retrieval"]
+    assert texts.finds.sentence in lines
+    assert "the written texts find what they were made from" in page
+    assert "it saw the training texts" in texts.finds.sentence
+    assert "finds its row" in page
+    assert texts.finds.neighbour is not None
+    assert made["texts"][0]["retrieval"]["among"] == texts.finds.among
 
 
 def test_texts_are_the_best_ones_and_their_truth_is_as_probable_as_the_model_says(
@@ -213,7 +223,7 @@ def test_a_judge_is_matched_by_name_and_kind(makes: Model, judge: Model, flow: M
     assert "Judge: the given model, by words" in pictures.finds.sentence
     assert "That flatters" not in pictures.finds.sentence
     heard = judge_of(judge, "x", makes.schema, "picture", ("words", "table"))
-    assert (heard.image, heard.reads) == ("drawing", {"words": "words", "table": "table"})
+    assert (heard.sees, heard.reads) == ("drawing", {"words": "words", "table": "table"})
     table = read_table(test)
     rows = np.array([3, 4, 2])
     vectors = heard.hear(found.samples, rows, table)
@@ -223,6 +233,34 @@ def test_a_judge_is_matched_by_name_and_kind(makes: Model, judge: Model, flow: M
     without = heard.hear(found.samples, rows[:2], None)
     given = [{"words": one["words"]} for one in given]
     assert np.allclose(without, judge.embed(given, modalities=["words"]), atol=1e-5)
+
+
+def test_captions_find_their_pictures_under_a_judge(train: Path, test: Path, judge: Model) -> None:
+    caption = sm.fit(train, _recipe({"caption": {}}, "picture", "words"), progress=False)
+    alone = evaluate(caption, test).generated.texts[0]
+    assert alone.finds is None
+    assert "whether texts say what they were made from is not judged: name a judge" in alone.notes[0]
+    assert "retrieval" not in alone.lines[0].metrics
+    found = evaluate(caption, test, judge=judge, baselines=True)
+    texts = found.generated.texts[0]
+    assert texts.finds is not None
+    assert texts.finds.reads == ("picture",)
+    assert "Judge: the given model, by picture" in texts.finds.sentence
+    assert texts.finds.neighbour is not None
+    assert {*texts.lines[0].others} == {*texts.lines[0].metrics} - {"perplexity", "log_probability"}
+    assert f"among {texts.finds.among} rows" in _page(caption, found)
+    single = evaluate(caption, test, rows=np.array([9]), robustness=False, information=False)
+    assert "CIDEr-D is not told, which weighs words by how few of the rows share them" in "\n".join(score_lines(single))
+    assert "nan" not in "\n".join(score_lines(single)).lower()
+    _page(caption, single)
+
+
+def test_a_judge_of_one_of_two_things_says_so(makes: Model, test: Path, judge: Model) -> None:
+    seer = SimpleNamespace(schema=judge.schema.model_copy(update={"modalities": tuple(
+        one for one in judge.schema.modalities if one.name != "words")}), aligned=True, read={"drawing", "table"})
+    found, refused = _judges(makes, makes.generative(), seer)  # type: ignore[arg-type]
+    assert set(found) == {"picture"}
+    assert "it reads no text" in str(refused["words"])
 
 
 def test_what_is_wanted_for_pictures_needs_a_model_that_paints(judge: Model, flow: Model, test: Path) -> None:

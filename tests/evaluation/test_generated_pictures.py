@@ -15,9 +15,10 @@ from pretrained_models import save_pretrained
 from sensorium.data.kinds import AudioKind, ImageKind, TextKind
 from sensorium.data.schema import Modality, Schema
 from sensorium.errors import RecipeError
+from sensorium.evaluation.generated_board import board_of, hits_of, joined, others_of
 from sensorium.evaluation.generated_copies import copies_of
 from sensorium.evaluation.generated_features import in_shape, plain_features, pretrained_features
-from sensorium.evaluation.generated_finds import _hits, _others, finds_of
+from sensorium.evaluation.generated_finds import TEXTS, Things, finds_of, picture_finds
 from sensorium.evaluation.generated_judge import judge_of
 from sensorium.evaluation.generated_likeness import likeness
 from sensorium.evaluation.generated_painting import Painting
@@ -162,7 +163,7 @@ def test_pictures_that_show_their_row_find_it_and_others_do_not() -> None:
     real = _pictures(150, seed=5)
     made = np.concatenate([real[:90], real[91:], real[90:91]])  # 90 right, 60 shifted by one
     scored = SimpleNamespace(samples=_Samples(real), seed=0)
-    found = finds_of(scored, None, _painting(made, real), _Oracle(real))  # type: ignore[arg-type]
+    found = picture_finds(scored, None, _painting(made, real), _Oracle(real))  # type: ignore[arg-type]
     assert not isinstance(found, str)
     assert (found.rows, found.among, found.unit) == (150, 100, "rows")
     assert found.made.value == pytest.approx(0.6, abs=0.01)  # a tie where nothing fits finds one in a hundred
@@ -170,7 +171,7 @@ def test_pictures_that_show_their_row_find_it_and_others_do_not() -> None:
     assert found.real.value == 1.0
     assert found.neighbour is None
     assert "among 100 rows (chance 1" in found.sentence
-    few = finds_of(scored, None, _painting(made[:4], real[:4]), _Oracle(real))  # type: ignore[arg-type]
+    few = picture_finds(scored, None, _painting(made[:4], real[:4]), _Oracle(real))  # type: ignore[arg-type]
     assert few == ("whether pictures find what they were made from cannot be told: 4 rows say different things that "
                    "the judge can read, 5 at least are needed")
 
@@ -179,15 +180,60 @@ def test_a_judge_that_knows_nothing_finds_as_many_as_chance() -> None:
     vectors = np.random.default_rng(0).normal(size=(2, 400, 8)).astype(np.float32)
     seen, heard = vectors / np.linalg.norm(vectors, axis=2, keepdims=True)
     codes = np.arange(400) // 2  # each thing is said twice
-    others = _others(codes, np.arange(400), np.arange(400), 20, seed=0)
+    others = others_of(codes, np.arange(400), np.arange(400), 20, seed=0)
     assert all(len({codes[place], *codes[row]}) == 20 for place, row in enumerate(others))
-    hits = _hits(seen, heard, np.arange(400), others)
+    hits = hits_of(seen, heard, np.arange(400), others)
     assert hits.mean() == pytest.approx(1 / 20, abs=0.03)
     same = np.ones((400, 8), dtype=np.float32) / np.sqrt(8.0)
-    assert _hits(same, same, np.arange(400), others).mean() == pytest.approx(1 / 20)
+    assert hits_of(same, same, np.arange(400), others).mean() == pytest.approx(1 / 20)
     for place in range(3):
         own, rest = seen[place] @ heard[place], seen[place] @ heard[others[place]].T
         assert hits[place] == float((own > rest).all())
+
+
+def test_what_says_nothing_finds_nothing() -> None:
+    heard = np.eye(3, dtype=np.float32)
+    others = np.array([[1, 2], [0, 2], [0, 1]])
+    seen = np.stack([heard[0], np.full(3, np.nan), heard[0]])
+    assert hits_of(seen, heard, np.arange(3), others).tolist() == [1.0, 0.0, 0.0]
+
+
+def test_rows_that_share_a_true_text_are_not_each_others_others() -> None:
+    true = [("a",), ("b", "A "), ("c",), ("b", "d"), ("e",), ("c",), ("f",)]
+    codes = joined(np.array([0, 1, 2, 3, 4, 5, 4]), true)
+    assert [codes.tolist().index(code) for code in codes.tolist()] == [0, 0, 2, 0, 4, 2, 4]
+
+
+class _Reader(_Oracle):
+    """A judge of texts that say the number of a picture, or nothing."""
+
+    def see(self, texts: Any) -> Any:
+        numbers = [int(one) if one.strip() else None for one in texts]
+        return np.stack([np.full(len(self.known), np.nan) if one is None else np.eye(len(self.known))[one]
+                         for one in numbers])
+
+
+def test_texts_that_say_their_row_find_it_among_a_hundred() -> None:
+    samples = _Samples(_pictures(150, seed=5))
+    judge = _Reader(samples.pictures, reads={"picture": "picture"})
+    scored = SimpleNamespace(samples=samples, seed=0)
+    rows = np.arange(150)
+    true = [{str(row)} for row in range(140)] + [{"140"}] * 10  # ten rows share their text
+    board = board_of(samples, rows, judge, table=None, what="texts", seed=0, true=true)  # type: ignore[arg-type]
+    assert not isinstance(board, str)
+    assert board.among == 100
+    assert not {*board.others[145].tolist()} & {*range(140, 150)}
+    said = [str(row) for row in range(90)] + ["0"] * 30 + [" "] * 30
+    things = Things(TEXTS, said, [str(row) for row in rows], np.ones(150, dtype=bool), lambda of, chosen: [])
+    found = finds_of(scored, None, board, things)  # type: ignore[arg-type]
+    assert found.made.value == pytest.approx(0.6, abs=0.01)  # a tie where nothing fits finds one in a hundred
+    assert found.real is not None
+    assert found.real.value == 1.0
+    assert "of the written texts find what they were made from among 100 rows (chance 1" in found.sentence
+    few = board_of(samples, rows[:6], judge, table=None, what="texts", seed=0,  # type: ignore[arg-type]
+                   true=[{"a"}] * 6)
+    assert few == ("whether texts find what they were made from cannot be told: 1 row says something that the judge "
+                   "can read, 5 at least are needed")
 
 
 def _judge(**kinds: Any) -> Any:
@@ -198,7 +244,7 @@ def _judge(**kinds: Any) -> Any:
 def _matched(judged: dict[str, Any], **judge: Any) -> tuple[str, dict[str, str]]:
     schema = _judge(**judged).schema
     found = judge_of(_judge(**judge), "runs/x", schema, "photo", [name for name in judged if name != "photo"])
-    return found.image, found.reads
+    return found.sees, found.reads
 
 
 def test_modalities_of_a_judge_are_matched_by_name_then_by_kind() -> None:
@@ -209,6 +255,11 @@ def test_modalities_of_a_judge_are_matched_by_name_then_by_kind() -> None:
     assert _matched(told, twitter=image, note=text, other=text, voice=sound) == (
         "twitter", {"note": "note", "sound": "voice"})
     assert _matched({"photo": image, "sketch": image}, sketch=image, photo=image) == ("photo", {"sketch": "sketch"})
+    schema = _judge(**told).schema
+    found = judge_of(_judge(photo=image, title=text), "runs/x", schema, "note", ["photo", "sound"])
+    assert (found.sees, found.reads) == ("title", {"photo": "photo"})
+    with pytest.raises(RecipeError, match="judge runs/x: it reads no text; expected a model with a text column"):
+        judge_of(_judge(photo=image, sound=sound), "runs/x", schema, "note", ["photo", "sound"])
     for judge, words in (({"note": text}, "reads no picture"),
                          ({"a": image, "b": image, "note": text}, "several pictures .a, b., none called 'photo'"),
                          ({"a": image, "one": text, "two": text}, "which of one, two reads note cannot be told"),
