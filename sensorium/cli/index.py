@@ -39,6 +39,7 @@ def index(
     Example: [bold]sensorium index runs/x data.csv --out idx[/bold] · [bold]sensorium index runs/x more.csv --out idx
     --add[/bold] · [bold]sensorium index --out idx --delete 17,18[/bold]
     """
+    from sensorium.data.checks.findings import counted
     from sensorium.errors import RecipeError
     from sensorium.retrieval.index import Index
     from sensorium.training.console import Terminal
@@ -51,7 +52,7 @@ def index(
     if wanted:
         found = Index.open(out)
         found.delete(wanted, progress=True)
-        console.say(f"{len(set(wanted)):,} rows deleted: {out}")
+        console.say(f"{counted(len(set(wanted)), 'row')} deleted: {out}")
     elif table is None or run is None:
         found = Index.open(out)
     else:
@@ -93,12 +94,12 @@ def _refuse(
 
 def facts(index: Index) -> dict[str, Any]:
     """What is in an index, as plain values."""
-    manifest = index.manifest
+    manifest, sizes = index.manifest, index.sizes
     return {"rows": len(index), "width": index.width, "id": manifest.id_column, "columns": index.columns,
             "model": index.identity, "aligned": index.aligned, "spaces": [
-                {"modality": name, "structure": one.kind, "vectors": one.size, "effort": one.effort,
+                {"modality": name, "structure": one.kind, "vectors": sizes[name], "effort": one.effort,
                  "recall_at_10": one.recall, "queries": one.queries, "seconds": one.seconds}
                 if (one := manifest.structures.get(name)) is not None else
-                {"modality": name, "structure": "flat", "vectors": sum(s.vectors[name] for s in manifest.segments),
+                {"modality": name, "structure": "flat", "vectors": sizes[name],
                  "effort": None, "recall_at_10": 1.0, "queries": None, "seconds": None}
                 for name in manifest.spaces]}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from sensorium.data.chunks import read_chunks
+from sensorium.data.chunks import Chunks, read_chunks
 from sensorium.data.schema import Schema
+from sensorium.data.table import Table
 from sensorium.errors import DataError, ModelFolderError
 from sensorium.retrieval.columns import storable
 from sensorium.retrieval.durable import remove
@@ -52,8 +56,7 @@ def build(
                          folder=None if model_folder is None else Place.of(model_folder, folder)),
         modalities=indexed(model.schema), spaces=(*model.schema.names, WHOLE), width=model.embedding_width, half=half,
         structure=structure, wanted=recall)
-    chunks = read_chunks(source, ROWS_AT_ONCE, allow_outside=allow_outside)
-    first, chunks = _peeked(chunks)
+    first, chunks = _opened(model, source, allow_outside)
     names = first.frame.columns
     if id_column is not None:
         refuse_unknown(id_column, names)
@@ -70,8 +73,7 @@ def add(model: Model, source: Path, folder: Path, *, id_column: str | None, allo
     """Add a table's rows to an index; see `Index.add`."""
     require_faiss()
     read_manifest(folder)
-    chunks = read_chunks(source, ROWS_AT_ONCE, allow_outside=allow_outside)
-    first, chunks = _peeked(chunks)
+    first, chunks = _opened(model, source, allow_outside)
     with exclusively(folder):
         manifest = read_manifest(folder)
         require_model(folder, manifest, model_identity(model))
@@ -159,7 +161,7 @@ def indexed(schema: Schema) -> tuple[Indexed, ...]:
 
 
 def _add(
-    model: Model, chunks: Any, root: Path, folder: Path, state: Manifest, allow_outside: bool, console: Console,
+    model: Model, chunks: Chunks, root: Path, folder: Path, state: Manifest, allow_outside: bool, console: Console,
 ) -> Manifest:
     """Embed and add; the parts that were embedded are removed when the index has them."""
     told = Told(_once(console.say))
@@ -189,23 +191,24 @@ def _once(say: Callable[[str], None]) -> Callable[[str], None]:
     return tell
 
 
-def _peeked(chunks: Any) -> tuple[Any, Any]:
-    """The first part of a table, and the table with that part before the others."""
-    from dataclasses import replace
-    from itertools import chain
+def _opened(model: Model, source: Path, allow_outside: bool) -> tuple[Table, Chunks]:
+    """The first part of a table, and the table in parts, that one before the others.
 
+    Raises:
+        DataError: it has no column that the model reads.
+    """
+    chunks = read_chunks(source, ROWS_AT_ONCE, allow_outside=allow_outside)
     parts = iter(chunks.parts)
     first = next(parts)
+    columns = [column for one in model.schema.modalities for column in one.columns]
+    if not set(columns) & set(first.frame.columns):
+        raise DataError(f"nothing in {chunks.source!r} can be indexed: the model reads {', '.join(columns)}, the table "
+                        f"has {', '.join(first.frame.columns)}")
     return first, replace(chunks, parts=chain([first], parts))
 
 
-def _told(console: Console) -> Any:
+@contextmanager
+def _told(console: Console) -> Iterator[Progress]:
     """A progress function on the console."""
-    from contextlib import contextmanager
-
-    @contextmanager
-    def progress() -> Iterator[Progress]:
-        with console.bar("indexing") as bar:
-            yield lambda what, done, total: bar(done, total, what)
-
-    return progress()
+    with console.bar("indexing") as bar:
+        yield lambda what, done, total: bar(done, total, what)

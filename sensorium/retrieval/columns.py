@@ -46,11 +46,12 @@ def storable(frame: pl.DataFrame, as_text: Collection[str]) -> tuple[pl.DataFram
     for column in frame.get_columns():
         dtype = column.dtype
         if dtype == pl.Object:
-            cells = [None if one is None else str(one) if isinstance(one, str) or hasattr(one, "__fspath__") else None
-                     for one in column.to_list()]
-            if any(one is not None for one in cells):
-                kept.append(pl.Series(column.name, cells, dtype=pl.String))
-                words[column.name] = "text"
+            named = [_named(one) for one in column.to_list()]
+            several = any(one is not None and len(one) > 1 for one in named)
+            if any(named):
+                kept.append(pl.Series(column.name, named, dtype=pl.List(pl.String)) if several else pl.Series(
+                    column.name, [one[0] if one else None for one in named], dtype=pl.String))
+                words[column.name] = "texts" if several else "text"
             else:
                 left_out.append(column.name)
         elif dtype in (pl.String, pl.Null):
@@ -62,6 +63,14 @@ def storable(frame: pl.DataFrame, as_text: Collection[str]) -> tuple[pl.DataFram
         else:
             left_out.append(column.name)
     return pl.DataFrame(kept), words, left_out
+
+
+def _named(cell: Any) -> list[str] | None:
+    """The texts or paths of a cell that holds one or several; None where it holds none, or something else."""
+    cells = cell if isinstance(cell, list | tuple) else [cell]
+    if not cells or not all(isinstance(one, str) or hasattr(one, "__fspath__") for one in cells):
+        return None
+    return [str(one) for one in cells]
 
 
 def _plain(column: pl.Series) -> tuple[pl.Series, str] | None:

@@ -139,7 +139,7 @@ def _ids(table: Table, manifest: Manifest, start: int) -> list[str]:
     for row, cell in enumerate(cells, start=start + 1):
         if is_missing(cell):
             raise DataError(f"row {row} has no id: column {manifest.id_column!r} is blank there")
-    return [str(cell).strip() for cell in cells]
+    return [str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip() for cell in cells]
 
 
 def _as_text(model: Model, manifest: Manifest) -> set[str]:

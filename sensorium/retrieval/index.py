@@ -171,14 +171,7 @@ class Index:
             queries, k, where, to: as of `search`.
             effort: efSearch or nprobe of the structure; None: what the wanted recall needs.
         """
-        vectors = np.atleast_2d(np.asarray(queries, dtype=np.float32))
-        if vectors.ndim != 2 or vectors.shape[1] != self.width:
-            raise DataError(f"queries: expected (query, {self.width}), as the index has them; found {vectors.shape}")
-        if not np.isfinite(vectors).all():
-            raise DataError("queries: a vector is not finite, as of a row in which nothing is readable")
-        if not 1 <= k <= MOST_HITS:
-            raise RecipeError(f"k: expected 1…{MOST_HITS:,}, found {k}")
-        return self._view.nearest(vectors, k, where, to, effort)
+        return self._view.nearest(_checked(queries, k, self.width), k, where, to, effort)
 
     def search(
         self, queries: npt.NDArray[Any], k: int = 10, where: str | None = None, to: str | None = None,
@@ -196,7 +189,7 @@ class Index:
             DataError: queries of another width, or a condition that is not one expression.
         """
         view = self._view
-        scores, positions = self.nearest(queries, k, where=where, to=to)
+        scores, positions = view.nearest(_checked(queries, k, self.width), k, where, to, None)
         distinct = np.unique(positions[positions >= 0])
         cells = dict(zip(distinct.tolist(), view.cells(distinct.tolist()), strict=True))
         return [[Hit(cells[place][0], float(score), to or WHOLE, dict(cells[place][1]))
@@ -247,6 +240,11 @@ class Index:
         return tuple(name for name in self.manifest.spaces if name != WHOLE)
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """Modality → vectors that can be found; "" for whole rows."""
+        return {name: int(self._view.alive[one.positions].sum()) for name, one in self._view.spaces.items()}
+
+    @property
     def columns(self) -> dict[str, str]:
         """Column → what it holds: whole, number, flag, date, time, text or texts."""
         return dict(self.manifest.columns)
@@ -274,16 +272,28 @@ class Index:
 
     def lines(self) -> list[str]:
         """What a person wants to know about it, a line each."""
-        facts = self.manifest
+        facts, sizes = self.manifest, self.sizes
         lines = [f"{len(self):,} rows, {facts.width} numbers a vector"
                  f"{' (float16)' if facts.half else ''}; ids: {facts.id_column or 'numbers'}"]
         for name in facts.spaces:
-            size, found = len(self._view.spaces[name]), facts.structures.get(name)
+            found = facts.structures.get(name)
             how = "searched exactly" if found is None else (
                 f"{found.kind}, effort {found.effort}: recall@10 {found.recall:.3f} measured on {found.queries} rows"
                 f"{'' if found.recall >= facts.wanted else f', below the wanted {facts.wanted:g}'}")
-            lines.append(f"{name or 'whole rows'}: {size:,} vectors, {how}")
+            lines.append(f"{name or 'whole rows'}: {sizes[name]:,} vectors, {how}")
         return lines
+
+
+def _checked(queries: npt.NDArray[Any], k: int, width: int) -> Vectors:
+    """(query, width) queries as they are searched with."""
+    vectors = np.atleast_2d(np.asarray(queries, dtype=np.float32))
+    if vectors.ndim != 2 or vectors.shape[1] != width:
+        raise DataError(f"queries: expected (query, {width}), as the index has them; found {vectors.shape}")
+    if not np.isfinite(vectors).all():
+        raise DataError("queries: a vector is not finite, as of a row in which nothing is readable")
+    if not 1 <= k <= MOST_HITS:
+        raise RecipeError(f"k: expected 1…{MOST_HITS:,}, found {k}")
+    return vectors
 
 
 def _console(console: Console | None, progress: bool) -> Console:

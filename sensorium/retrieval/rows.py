@@ -148,14 +148,18 @@ class Rows:
 
     def at(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """The cells of some rows: column → plain value, with the id under `ID`; dates as text."""
-        found = []
-        for row in rows:
-            group = int(np.searchsorted(self._starts, row, side="right")) - 1
-            line = self._group(group).slice(row - int(self._starts[group]), 1)
-            cells = {ID: line.column(ID)[0].as_py()}
+        wanted = np.asarray(rows, dtype=np.int64)
+        found: list[dict[str, Any]] = [{}] * len(wanted)
+        groups = np.searchsorted(self._starts, wanted, side="right") - 1
+        for group in np.unique(groups).tolist():
+            own = np.flatnonzero(groups == group)
+            some = self._group(group).take(wanted[own] - self._starts[group]).combine_chunks()
+            columns = {ID: some.column(ID).to_pylist()}
             for name, word in self._columns.items():
-                cells[name] = None if name not in self._here else _shown(cast(line.column(name), word)[0].as_py())
-            found.append(cells)
+                columns[name] = [None] * len(own) if name not in self._here else [
+                    _shown(cell) for cell in cast(some.column(name), word).to_pylist()]
+            for place, cells in zip(own.tolist(), zip(*columns.values(), strict=True), strict=True):
+                found[place] = dict(zip(columns, cells, strict=True))
         return found
 
     def _group(self, group: int) -> Any:

@@ -155,23 +155,25 @@ class Snapshot:
 
     def cells(self, positions: Sequence[int]) -> list[tuple[str, dict[str, Any]]]:
         """The id and the cells of some rows; the cells of media are absolute paths."""
-        found = []
-        for position in positions:
-            number = int(np.searchsorted(self.bases, position, side="right")) - 1
-            [row] = self.rows[number].at([position - int(self.bases[number])])
-            identity = str(row.pop(ID))
-            self._locate(row, self.manifest.segments[number])
-            found.append((identity, row))
+        wanted = np.asarray(positions, dtype=np.int64)
+        found: list[tuple[str, dict[str, Any]]] = [("", {})] * len(wanted)
+        segments = np.searchsorted(self.bases, wanted, side="right") - 1
+        for number in np.unique(segments).tolist():
+            own = np.flatnonzero(segments == number)
+            rows = self.rows[number].at((wanted[own] - self.bases[number]).tolist())
+            self._locate(rows, self.manifest.segments[number])
+            for place, row in zip(own.tolist(), rows, strict=True):
+                found[place] = str(row.pop(ID)), row
         return found
 
-    def _locate(self, row: dict[str, Any], segment: SegmentFacts) -> None:
+    def _locate(self, rows: Sequence[dict[str, Any]], segment: SegmentFacts) -> None:
         """Replace names of files by absolute paths; what may not be read by None."""
         folder = TableFolder(self.roots[segment.name], allow_outside=segment.allow_outside)
-        for modality in self.manifest.modalities:
-            if modality.kind in TEXT_KINDS:
-                continue
-            for column in set(modality.columns) & set(row):
-                row[column] = _located(row[column], modality.separator, folder)
+        media = {column: one.separator for one in self.manifest.modalities if one.kind not in TEXT_KINDS
+                 for column in one.columns if column in self.manifest.columns}
+        for row in rows:
+            for column, separator in media.items():
+                row[column] = _located(row[column], separator, folder)
 
     @cached_property
     def roots(self) -> dict[str, Path]:
@@ -222,8 +224,8 @@ def opened(folder: Path) -> Snapshot:
         manifest = read_manifest(folder)
         try:
             return Snapshot(folder, manifest)
-        except (FileNotFoundError, RuntimeError) as error:  # faiss raises RuntimeError for a missing file
+        except FileNotFoundError as error:
             missing = error
             if attempt and read_manifest(folder).generation == manifest.generation:
                 break
-    raise DataError(f"the index {str(folder)!r} is broken: {str(missing).splitlines()[0]}") from missing
+    raise DataError(f"the index {str(folder)!r} is broken: {missing.filename or missing} is missing") from missing

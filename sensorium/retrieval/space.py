@@ -13,6 +13,7 @@ from sensorium.retrieval.structure import CANDIDATES, LADDERS, Structure
 EXACT_VECTORS = 20_000
 """Where a filter leaves fewer, they are searched exactly: quicker than a structure, and without loss."""
 SAMPLE, SAMPLE_K = 256, 10
+TIE = 1e-6
 RESCORED_AT_ONCE = 256
 
 
@@ -133,15 +134,16 @@ def tuned(
     kept = allowed[space.positions]
     whole = None if kept.all() else kept
     first = Space(space.parts, space.positions)
-    exact = _answers(first.nearest(queries, SAMPLE_K + 1, allowed), rows)
+    exact = _without(rows, *first.nearest(queries, SAMPLE_K + 1, allowed))
+    wanted_scores = exact[:, -1:] - TIE  # equal vectors are equally right
+    num_right = int(np.isfinite(exact).sum())
     by = Space(space.parts, space.positions, structure)
     recall, effort = 0.0, 1
     for effort in LADDERS[structure.kind]:
         said(f"effort {effort}")
         scores, places = by._by(structure, queries, SAMPLE_K + 1, whole, effort)
-        found = _answers((scores, np.where(places < 0, -1, space.positions[np.maximum(places, 0)])), rows)
-        hits = [len(set(a.tolist()) & set(b.tolist()) - {-1}) for a, b in zip(exact, found, strict=True)]
-        recall = sum(hits) / max(1, int((exact >= 0).sum()))
+        found = _without(rows, scores, np.where(places < 0, -1, space.positions[np.maximum(places, 0)]))
+        recall = int(((found >= wanted_scores) & np.isfinite(found)).sum()) / max(1, num_right)
         if recall >= min(1.0, wanted + (1 - wanted) / 4):
             break
     return Tuned(effort, recall, len(queries))
@@ -165,10 +167,10 @@ def _sample(space: Space, others: Sequence[Space], allowed: Bools) -> tuple[Vect
     return np.concatenate(queries), np.concatenate(rows)
 
 
-def _answers(nearest: tuple[Vectors, Places], rows: Places) -> Places:
-    """(query, 10) the nearest rows without the query's own."""
-    answers = np.full((len(rows), SAMPLE_K), -1, dtype=np.int64)
-    for query, (own, places) in enumerate(zip(rows.tolist(), nearest[1], strict=True)):
-        kept = places[places != own][:SAMPLE_K]
+def _without(rows: Places, scores: Vectors, places: Places) -> Vectors:
+    """(query, 10) the scores of the nearest rows without the query's own; −inf where there are fewer."""
+    answers = np.full((len(rows), SAMPLE_K), -np.inf, dtype=np.float32)
+    for query, (own, found) in enumerate(zip(rows.tolist(), places, strict=True)):
+        kept = scores[query, found != own][:SAMPLE_K]
         answers[query, : len(kept)] = kept
     return answers

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.errors import RecipeError, SensoriumError, unknown_name
+from sensorium.errors import DataError, RecipeError, SensoriumError, unknown_name
 from sensorium.retrieval.exact import Bools, Places, Vectors
 
 STRUCTURES = ("auto", "flat", "hnsw", "ivf", "ivfpq")
@@ -120,13 +120,23 @@ class Structure:
         path: the file.
         kind: hnsw, ivf or ivfpq.
         size: vectors in it.
+
+    Raises:
+        DataError: the file is damaged.
+        FileNotFoundError: there is none.
     """
 
     def __init__(self, path: Path, kind: str, size: int) -> None:
         faiss = require_faiss()
         self.kind, self.size = kind, size
-        self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-        assert int(self._index.ntotal) == size, f"{path}: {self._index.ntotal} vectors, expected {size}"
+        if not path.exists():
+            raise FileNotFoundError(str(path))
+        try:
+            self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        except RuntimeError as error:
+            raise DataError(f"{str(path)!r} is broken: faiss cannot read it") from error
+        if int(self._index.ntotal) != size:
+            raise DataError(f"{str(path)!r} is broken: {self._index.ntotal} vectors, expected {size}")
 
     @property
     def exact_scores(self) -> bool:

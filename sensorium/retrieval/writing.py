@@ -75,6 +75,11 @@ def exclusively(folder: Path) -> Iterator[None]:
         sweep(folder)
         try:
             yield
+        except OSError as error:
+            sweep(folder)
+            if error.filename is None:  # a full disk
+                raise DataError(f"cannot write to the index {str(folder)!r}: {error.strerror or error}") from error
+            raise
         except BaseException:
             sweep(folder)
             raise
@@ -287,7 +292,10 @@ def _structure(
     else:
         index = built(kind, state.width, len(space), space.blocks, told)
     file = f"structure-{secrets.token_hex(6)}"
-    faiss.write_index(index, str(folder / file))
+    try:
+        faiss.write_index(index, str(folder / file))
+    except RuntimeError as error:  # faiss says so of a full disk
+        raise DataError(f"cannot write {str(folder / file)!r}: is the disk full?") from error
     del index
     force(folder / file)
     measured = tuned(space, Structure(folder / file, kind, len(space)), others, state.wanted, view.alive,

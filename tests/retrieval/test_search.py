@@ -166,7 +166,7 @@ def test_what_cannot_be_searched_with(pairs: Path, model: sm.Model, tmp_path: Pa
     with pytest.raises(DataError, match="unknown column 'word'.*Did you mean 'words'"):
         find(model, index, {"word": "red"})
     with pytest.raises(DataError, match=r"unreadable cell: row 1, column 'picture'.*broken\.png"):
-        find(model, index, {"picture": tmp_path / "broken.png"})
+        find(model, index, {"picture": str(tmp_path / "broken.png")})
     with pytest.raises(RecipeError, match="unknown column 'yeer'"):
         find(model, index, {"words": WORDS}, where="yeer > 2000")
     for table, line in (("id,words\na,red\na,blue\n", "rows 1 and 2 have the same id 'a'"),
