@@ -210,6 +210,8 @@ def _contest(
         for line in prepared.transfer.begin(model):
             console.say(line)
         if place == 0:
+            if len(names) > 1:
+                _refuse_unjudged(model)
             prepared = dataclasses.replace(prepared, samples=_stored(model, prepared.samples, console, device))
         splits = prepared.splits
         plan, deadline = schedule(model, prepared, device, console, len(names) - place, refits, started)
@@ -242,6 +244,14 @@ def _contest(
     for line in standing_lines(told):
         console.say(line)
     return prepared, *best, told
+
+
+def _refuse_unjudged(model: Model) -> None:
+    """Raise RecipeError where no validation loss could say which fusion is the best."""
+    if not (model.schema.targets or model.aligning() or any(not one.adversarial for one in model.generative())):
+        raise RecipeError("fusions are compared by their validation loss, and here nothing has one (that of a game, "
+                          "paint.method=gan, says how even it is, not how good the pictures are): name one fusion, or "
+                          "learn something beside it, as --objective contrast")
 
 
 def _made(schema: Schema, recipe: Recipe, made: Made) -> Model:

@@ -12,7 +12,7 @@ from worlds import write_pairs
 from sensorium.cli.main import app
 from sensorium.cli.objectives import objectives_of
 from sensorium.errors import RecipeError, SensoriumError
-from sensorium.recipe import Recipe
+from sensorium.recipe import OBJECTIVE_NAMES, Recipe
 
 RUNNER = CliRunner()
 
@@ -73,6 +73,12 @@ def test_mistakes_of_evaluate(run: Path, options: list[str], words: str) -> None
 def test_a_model_without_targets_predicts_nothing(run: Path) -> None:
     result = RUNNER.invoke(app, ["predict", str(run), str(run.parent / "test" / "table.csv")])
     assert "predicts no target" in str(result.exception)
+
+
+def test_the_help_names_every_objective() -> None:
+    words = RUNNER.invoke(app, ["train", "--help"], env={"COLUMNS": "200"}).output
+    about = words[words.index("--objective") : words.index("--weight")]
+    assert not [name for name in OBJECTIVE_NAMES if name not in about]
 
 
 def test_objectives_of_options() -> None:

@@ -180,6 +180,13 @@ def test_what_cannot_be_made_is_refused(table: Path, options: dict[str, object],
               recipe)
 
 
+def test_a_column_that_may_be_text_is_named(tmp_path: Path) -> None:
+    data = Data(read_table(write_pairs(tmp_path, rows=20)), DataOptions(inputs=("picture", "first")))
+    recipe = Recipe.checked({"objectives": {"caption": {}}, "training": {"workers": 0}})
+    with pytest.raises(RecipeError, match="there is no text modality to make.*: --kind first=text"):
+        prepare(data, recipe, console=Quiet(), allow_leak=False, strict=False, unlabelled=True)
+
+
 def test_a_maker_is_called_once_a_step(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = _prepared(table, "flow")
     model = _begun(samples, "flow")

@@ -39,6 +39,14 @@ def trained(table: Path) -> Model:
     return sm.fit(table, _recipe(MAKES_ALL), progress=False)
 
 
+def test_fusions_are_not_compared_by_a_game(table: Path) -> None:
+    recipe = _recipe({"paint": {"method": "gan"}}, epochs=1).changed("model", compare=["concat", "attention"])
+    with pytest.raises(RecipeError, match="validation loss, and here nothing has one .*name one fusion, or learn some"):
+        sm.fit(table, recipe, progress=False)
+    both = _recipe({"paint": {"method": "gan"}, "caption": {}}, epochs=1).changed("model", compare=recipe.model.compare)
+    told = sm.fit(table, both, progress=False).facts["fusions"]
+    assert {one["fusion"] for one in told} == {"concat", "attention"}
+    assert all(one["loss"] > 0 for one in told)
 
 
 def test_an_interrupted_game_goes_on_as_if_nothing_had_been(
