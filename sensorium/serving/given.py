@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import re
 from typing import Any
+
+import numpy as np
 
 from sensorium.data.schema import Modality, Schema
 from sensorium.serving.refusal import Refusal
@@ -73,14 +76,21 @@ def _text(column: str, value: Any) -> Any:
     raise Refusal(422, f"{column}: expected a text, found {_kind_of(value)}")
 
 
-def numbers(column: str, value: list[Any]) -> Any:
-    """A list of numbers, or of rows of numbers of equal length, as it is."""
-    rows = value if value and isinstance(value[0], list) else [value]
+def numbers(column: str, value: list[Any]) -> bytes | None:
+    """Numbers, or rows of numbers of equal length, as the bytes of a .npy file: it is decoded where all files are."""
+    if not value:
+        return None
+    rows = value if isinstance(value[0], list) else [value]
     widths = {len(row) if isinstance(row, list) else -1 for row in rows}
     if len(widths) != 1 or -1 in widths or not all(type(one) in (int, float) for row in rows for one in row):
         raise Refusal(422, f"{column}: expected a file as base64, or numbers: [1, 2] or rows of equal length [[1, 2], "
                            f"[3, 4]]")
-    return value
+    buffer = io.BytesIO()
+    try:
+        np.save(buffer, np.asarray(value, dtype=np.float64), allow_pickle=False)
+    except OverflowError as error:
+        raise Refusal(422, f"{column}: a number that is too large") from error
+    return buffer.getvalue()
 
 
 def from_base64(column: str, value: Any) -> bytes | None:
