@@ -18,8 +18,9 @@ NEGLIGIBLE = 1e-12
 class Fitted(nn.Module):
     """`sensorium.data.kinds.image.fitted` for tensors: scaled with antialiasing, and the centre cut out.
 
-    A picture that has the wanted size already stays as it is, to the bit. Weights are whole multiples of 2⁻²² and
-    every pass is rounded to whole levels, as in Pillow; only `nearest` may take the other of two equally near pixels.
+    A picture that has the wanted size already counts as fitted and stays as it is, to the bit. Weights are whole
+    multiples of 2⁻²² and every pass is rounded to whole levels, as in Pillow; only `nearest` may take the other of two
+    equally near pixels.
 
     Args:
         kind: measured.
@@ -62,6 +63,8 @@ class Fitted(nn.Module):
             long = torch.floor(short * torch.maximum(tall, wide) / torch.minimum(tall, wide))
             scaled_wide = torch.where(wide <= tall, short, long)
             scaled_tall = torch.where(wide <= tall, long, short)
+        done = (tall == self.height) & (wide == self.width)
+        scaled_tall, scaled_wide = torch.where(done, tall, scaled_tall), torch.where(done, wide, scaled_wide)
         return (self._map(width, zero, wide, scaled_wide, self.width,
                           torch.floor((scaled_wide - self.width) / 2)),
                 self._map(height, zero, tall, scaled_tall, self.height,

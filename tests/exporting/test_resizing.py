@@ -9,7 +9,7 @@ import torch
 from sensorium.data.kinds import ImageKind, VideoKind
 from sensorium.exporting.resizing import Fitted
 
-SIZES = ((24, 30), (100, 61), (17, 200), (32, 28), (64, 64), (5, 3))
+SIZES = ((24, 30), (100, 61), (17, 200), (32, 32), (64, 64), (5, 3))
 
 
 def _pixels(height: int, width: int, channels: int = 3) -> np.ndarray:
@@ -32,9 +32,10 @@ def test_pictures_of_any_size_become_those_of_pillow(fit: str, scaled: int | Non
 
 
 @pytest.mark.parametrize("resample", ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"])
-@pytest.mark.parametrize("fit", ["cover", "squash", "crop"])
-def test_what_has_the_size_stays_as_it_is(fit: str, resample: str) -> None:
-    kind = ImageKind(height=32, width=28, channels=3, fit=fit, resample=resample)
+@pytest.mark.parametrize(("fit", "scaled"), [("cover", None), ("squash", None), ("squash", 40), ("crop", None),
+                                             ("crop", 36)])
+def test_what_has_the_size_stays_as_it_is(fit: str, scaled: int | None, resample: str) -> None:
+    kind = ImageKind(height=32, width=28, channels=3, fit=fit, scaled=scaled, resample=resample)
     pixels = _pixels(32, 28)
     assert (_fitted(kind, pixels) == pixels).all()
 
