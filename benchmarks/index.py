@@ -88,7 +88,7 @@ def scenes_set(rows: int) -> tuple[np.ndarray, np.ndarray]:
         world = write_generation(Path(folder), rows=SCENES, test_rows=1, size=32, most=3)
         recipe = sm.Recipe.checked({
             "model": {"width": 64}, "objectives": {"contrast": {"width": WIDTH}},
-            "training": {"epochs": 4, "refit": "never", "workers": 0}})
+            "training": {"epochs": 10, "refit": "never", "workers": 0}})
         model = sm.fit(sm.read(world.table("train")), recipe, progress=False)
         kinds = {one.kind.name: one.name for one in model.schema.modalities}
         pictures = model.embed(world.table("train"), modalities=kinds["image"])

@@ -20,6 +20,7 @@ from sensorium.errors import DataError, ModelFolderError
 from sensorium.retrieval.columns import storable
 from sensorium.retrieval.durable import remove
 from sensorium.retrieval.embedding import ROWS_AT_ONCE, Told, embedded_parts
+from sensorium.retrieval.exact import require_faiss
 from sensorium.retrieval.identity import model_identity
 from sensorium.retrieval.manifest import (
     MANIFEST,
@@ -32,7 +33,7 @@ from sensorium.retrieval.manifest import (
     has_manifest,
     read_manifest,
 )
-from sensorium.retrieval.structure import check_recall, chosen_structure, require_faiss
+from sensorium.retrieval.structure import check_recall, chosen_structure
 from sensorium.retrieval.writing import Origin, Part, Progress, added, deleted, exclusively, refuse_unknown
 from sensorium.training.console import Console
 

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from sensorium.errors import SensoriumError
 
 Vectors = npt.NDArray[np.float32]
 Stored = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 Places = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 BLOCK = 32_768
+
+
+def require_faiss() -> Any:
+    """The module faiss. Raises SensoriumError where it is not installed."""
+    try:
+        import faiss
+    except ImportError as error:
+        raise SensoriumError("an index needs faiss and duckdb: pip install 'sensorium[search]'") from error
+    return faiss
 
 
 def nearest_of(
@@ -60,8 +72,7 @@ def merged(
 
 
 def _nearest(queries: Vectors, block: Vectors, k: int) -> tuple[Vectors, Places]:
-    import faiss
-
+    faiss = require_faiss()
     scores, places = faiss.knn(np.ascontiguousarray(queries, dtype=np.float32), np.ascontiguousarray(block), k,
                                metric=faiss.METRIC_INNER_PRODUCT)
     return scores, places

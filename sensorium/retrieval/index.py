@@ -121,8 +121,8 @@ class Index:
         Example:
             >>> import tempfile
             >>> index = Index.from_vectors(tempfile.mkdtemp(), np.eye(3), pl.DataFrame({"year": [2019, 2020, 2021]}))
-            >>> [hit.id for hit in index.search(np.eye(3)[:1], where="year > 2019")[0]]
-            ['2', '3']
+            >>> [hit.id for hit in index.search(np.eye(3)[1:2], where="year > 2019", k=1)[0]]
+            ['2']
         """
         from sensorium.retrieval.building import from_vectors
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sensorium.errors import DataError, RecipeError, SensoriumError, unknown_name
-from sensorium.retrieval.exact import Bools, Places, Vectors
+from sensorium.errors import DataError, RecipeError, unknown_name
+from sensorium.retrieval.exact import Bools, Places, Vectors, require_faiss
 
 STRUCTURES = ("auto", "flat", "hnsw", "ivf", "ivfpq")
 FLAT_VECTORS = 20_000
@@ -21,15 +21,6 @@ LADDERS = {"hnsw": (32, 48, 64, 96, 128, 192, 256, 384, 512, 1024),
 """What is tried of efSearch and nprobe until the wanted recall is reached."""
 CANDIDATES = 10
 TRAINING_VECTORS = 40
-
-
-def require_faiss() -> Any:
-    """The module faiss. Raises SensoriumError where it is not installed."""
-    try:
-        import faiss
-    except ImportError as error:
-        raise SensoriumError("an index needs faiss and duckdb: pip install 'sensorium[search]'") from error
-    return faiss
 
 
 def chosen_structure(asked: str, vectors: int, width: int) -> str:

@@ -66,7 +66,7 @@ def matching(
     except ImportError as error:
         raise SensoriumError("--where needs duckdb: pip install 'sensorium[search]'") from error
     if not expression.strip() or len(expression) > MOST_CHARACTERS:
-        raise DataError(f"--where: expected an expression of at most {MOST_CHARACTERS:,} characters, as "
+        raise DataError(f"where: expected an expression of at most {MOST_CHARACTERS:,} characters, as "
                         f"'year > 2020'; found {len(expression):,}")
     with duckdb.connect(":memory:", config=SETTINGS) as connection:
         connection.execute("SET lock_configuration = true")
@@ -82,12 +82,12 @@ def matching(
         try:
             found = connection.execute(f"SELECT {place} FROM rows WHERE ({expression}\n)").fetchnumpy()[place]
         except duckdb.InterruptException as error:
-            raise DataError(f"--where {_short(expression)}: stopped after {seconds:g} s") from error
+            raise DataError(f"where {_short(expression)}: stopped after {seconds:g} s") from error
         except duckdb.Error as error:
             unknown = next((names[-1] for names in _columns_of(tree) if _matched(names, columns) is None), None)
             if unknown is not None and "not found" in str(error):
                 raise unknown_name("column", unknown, list(columns)) from error
-            raise DataError(f"--where {_short(expression)}: {_reason(error)}") from error
+            raise DataError(f"where {_short(expression)}: {_reason(error)}") from error
         finally:
             watch.cancel()
     mask = np.zeros(num_rows, dtype=bool)
@@ -103,9 +103,9 @@ def _parsed(connection: Any, expression: str) -> Any:
     try:
         parsed = json.loads(connection.execute("SELECT json_serialize_sql(?)", [statement]).fetchall()[0][0])
     except duckdb.Error as error:
-        raise DataError(f"--where {_short(expression)}: {_reason(error)}") from error
+        raise DataError(f"where {_short(expression)}: {_reason(error)}") from error
     if parsed.get("error"):
-        raise DataError(f"--where {_short(expression)}: expected one expression, as \"year > 2020\"; "
+        raise DataError(f"where {_short(expression)}: expected one expression, as \"year > 2020\"; "
                         f"{_first(str(parsed.get('error_message')))}")
     statements = parsed["statements"]
     node = statements[0]["node"]
@@ -113,13 +113,13 @@ def _parsed(connection: Any, expression: str) -> Any:
         "group_expressions") and node.get("from_table", {}).get("table_name") == "rows" and all(
         node.get(name) is None for name in ("having", "qualify", "sample"))
     if not plain:
-        raise DataError(f"--where {_short(expression)}: expected one expression, as \"year > 2020\"")
+        raise DataError(f"where {_short(expression)}: expected one expression, as \"year > 2020\"")
     if any(one.get("class") == "SUBQUERY" for one in _nodes(node)):
-        raise DataError(f"--where {_short(expression)}: an expression over the columns may not select from anything "
+        raise DataError(f"where {_short(expression)}: an expression over the columns may not select from anything "
                         f"else")
     for one in _nodes(node):
         if one.get("class") == "FUNCTION" and not one.get("is_operator") and one["function_name"] not in FUNCTIONS:
-            raise DataError(f"--where {_short(expression)}: {one['function_name']} cannot be used here; functions of "
+            raise DataError(f"where {_short(expression)}: {one['function_name']} cannot be used here; functions of "
                             f"texts, dates and numbers can: lower, contains, regexp_matches, year, round …")
     return node["where_clause"]
 

@@ -16,7 +16,7 @@ import polars as pl
 from sensorium.errors import DataError, unknown_name
 from sensorium.retrieval.columns import joined_type
 from sensorium.retrieval.durable import LOCK, force, force_folder, remove, writing
-from sensorium.retrieval.exact import Vectors
+from sensorium.retrieval.exact import Vectors, require_faiss
 from sensorium.retrieval.manifest import (
     MANIFEST,
     PARTS,
@@ -32,7 +32,7 @@ from sensorium.retrieval.manifest import (
 from sensorium.retrieval.rows import ID, RowsWriter
 from sensorium.retrieval.snapshot import Snapshot, rows_file, vectors_file
 from sensorium.retrieval.space import EXACT_VECTORS, Space, tuned
-from sensorium.retrieval.structure import Structure, built, chosen_structure, extended, require_faiss
+from sensorium.retrieval.structure import Structure, built, chosen_structure, extended
 
 DELETED_SHARE = 0.3
 """Where more of an index is deleted, it is rewritten without that."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from sensorium.errors import DataError, RecipeError
+from sensorium.errors import DataError, RecipeError, SensoriumError
 from sensorium.retrieval import exact, space, writing
 from sensorium.retrieval.durable import writing as locked
 from sensorium.retrieval.index import Index
@@ -239,3 +240,16 @@ def test_what_is_refused(tmp_path: Path) -> None:
         Index.from_vectors(tmp_path / "full", whole)
     again = Index.from_vectors(tmp_path / "idx", whole[:10], overwrite=True)
     assert len(again) == 10 and index.refresh() and len(index) == 10
+
+
+def test_what_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index, whole, _ = made(tmp_path / "idx")
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    with pytest.raises(SensoriumError, match=r"pip install 'sensorium\[search\]'"):
+        index.search(whole[0])
+    with pytest.raises(SensoriumError, match=r"--where needs duckdb: pip install 'sensorium\[search\]'"):
+        index.search(whole[0], where="year > 3")
+    with pytest.raises(SensoriumError, match="needs faiss"):
+        Index.from_vectors(tmp_path / "other", whole)
+    assert not (tmp_path / "other").exists()

@@ -38,7 +38,7 @@ def test_what_is_kept(expression: str, kept: list[int]) -> None:
     "list_sum(list_transform(tags, lambda x: 1)) > 0", "current_setting('threads') = '1'", "getenv('HOME') = 'x'",
 ])
 def test_what_is_no_expression_is_refused_in_one_line(expression: str) -> None:
-    with pytest.raises(DataError, match="^--where ?.*: ") as error:
+    with pytest.raises(DataError, match="^where ?.*: ") as error:
         keeps(expression)
     assert "\n" not in str(error.value)
 
@@ -52,7 +52,7 @@ def test_what_is_no_expression_is_refused_in_one_line(expression: str) -> None:
 def test_nothing_else_is_read(expression: str, tmp_path: Path) -> None:
     secret = tmp_path / "secret.csv"
     secret.write_text("a\n1\n")
-    with pytest.raises(DataError, match="--where"):
+    with pytest.raises(DataError, match="where"):
         keeps(expression.format(secret))
 
 
