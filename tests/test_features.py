@@ -11,6 +11,7 @@ import torch
 from pretrained_models import save_pretrained
 from worlds import QUICK, write_small_world
 
+from sensorium.data.batch import Augmentation, make_batch
 from sensorium.data.cache.token_cache import TokenCache
 from sensorium.data.read import as_samples, read
 from sensorium.encoders.pretrained import PretrainedEncoder
@@ -62,6 +63,15 @@ def test_predictions_are_the_same_with_and_without_the_cache(folder: Path) -> No
                    for one in (samples, stored))
     np.testing.assert_allclose(plain, kept, atol=1e-3)
     assert not np.array_equal(plain, kept)  # the stored ones have gone through float16
+
+
+def test_training_hides_parts_of_stored_features_except_from_a_painter(folder: Path) -> None:
+    model = fit(read(folder / "table.csv", targets="kind"), _recipe(folder), progress=False, allow_leak=True)
+    stored = with_stored_features(model, as_samples(str(folder / "table.csv"), model.schema))
+    whole, thinned, kept = (make_batch(stored, np.arange(8), how).inputs["note"].inputs
+                            for how in (None, Augmentation(0, 0), Augmentation(0, 0, thin=False)))
+    assert torch.equal(kept.values, whole.values) and torch.equal(kept.mask, whole.mask)
+    assert thinned.mask.sum() < whole.mask.sum() and (thinned.values == 0).sum() > (whole.values == 0).sum()
 
 
 def test_augmented_cells_and_trained_encoders_have_nothing_stored(folder: Path) -> None:

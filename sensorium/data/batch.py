@@ -121,11 +121,13 @@ class Augmentation:
         seed: the run's.
         epoch: the pass over the data.
         noise: modality → the worst damage, in 0…1 of its kind's `corrupt`; half of its cells are damaged up to that.
+        thin: hide some tokens and channels of stored features.
     """
 
     seed: int
     epoch: int
     noise: Mapping[str, float] = field(default_factory=dict)
+    thin: bool = True
 
 
 def make_batch(
@@ -156,7 +158,8 @@ def make_batch(
                                                         cells.identities[distinct])
         if cells.stored is not None:
             collated = _features(cells.stored, distinct)
-            collated = collated if draws is None else _thinned(collated, draws)
+            collated = collated if augmentation is None or draws is None or not augmentation.thin else _thinned(
+                collated, draws)
         else:
             collated = cells.kind.collate(cells.arrays.get(distinct.tolist()))
             if draws is not None and augmentation is not None:

@@ -163,7 +163,8 @@ def train_step(
     options = model.recipe.training
     mine = device.share(rows)
     lot = int(Draws(options.seed, epoch, rows[:1]).integers("step", high=2**31)[0])
-    augmentation = Augmentation(options.seed, epoch, options.noise)
+    thin = model.recipe.objectives.paint is None  # a painter that misses words of what it paints learns to blur them
+    augmentation = Augmentation(options.seed, epoch, options.noise, thin=thin)
     batch = make_batch(samples, mine, augmentation, Step(lot, samples.presence[rows]), unread=model.unread,
                        aims=model.aims).to(device.device)
     draws = Draws(options.seed, epoch, mine)

@@ -15,6 +15,7 @@ import sensorium as sm
 from sensorium.errors import DataError, RecipeError
 from sensorium.model import Model
 from sensorium.recipe import Recipe
+from sensorium.training import loop
 
 MAKES_ALL: dict[str, Any] = {"caption": {}, "paint": {"method": "gan"}}
 
@@ -37,6 +38,18 @@ def table(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def trained(table: Path) -> Model:
     return sm.fit(table, _recipe(MAKES_ALL), progress=False)
+
+
+@pytest.mark.parametrize(("objective", "thin"), [("paint", False), ("caption", True)])
+def test_a_painter_reads_stored_features_whole(
+    table: Path, objective: str, thin: bool, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[bool] = []
+    plain = loop.make_batch
+    monkeypatch.setattr(loop, "make_batch", lambda samples, rows, augmentation, *step, **more: (
+        seen.append(augmentation.thin), plain(samples, rows, augmentation, *step, **more))[1])
+    sm.fit(table, _recipe({objective: {}}, epochs=1), progress=False)
+    assert set(seen) == {thin}
 
 
 def test_fusions_are_not_compared_by_a_game(table: Path) -> None:
