@@ -35,7 +35,7 @@ def serve(
     timeout: Annotated[float, typer.Option(help="Seconds until a request that is not answered is given up.")] = 60.0,
     upload_timeout: Annotated[float, typer.Option("--upload-timeout", help="Seconds that a body may take to "
                                                                            "arrive.")] = 30.0,
-    decoders: Annotated[int, typer.Option(help="Processes that decode media.")] = 2,
+    decoders: Annotated[int, typer.Option(help="Processes that decode media.")] = 4,
     threads: Annotated[int, typer.Option(help="Threads of the model.")] = 1,
     grace: Annotated[float, typer.Option(help="Seconds between SIGTERM and the end of listening.")] = 1.0,
 ) -> None:

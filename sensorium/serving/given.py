@@ -16,7 +16,6 @@ from sensorium.serving.refusal import Refusal
 FILES = frozenset({"image", "audio", "video"})
 NUMBERS = frozenset({"series", "points"})
 _DATA = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
-_BLANKS = re.compile(r"\s+")
 NOT_BASE64 = ("neither base64 nor a data: URL with base64; send the file itself: the server opens no paths and fetches "
               "no addresses")
 
@@ -103,7 +102,7 @@ def from_base64(column: str, value: Any) -> bytes | None:
     if head is not None and not head[0].lower().endswith(";base64,"):
         raise Refusal(422, f"{column}: {NOT_BASE64}")
     try:
-        found = base64.b64decode(_BLANKS.sub("", value[0 if head is None else head.end() :]), validate=True)
+        found = base64.b64decode("".join(value[0 if head is None else head.end() :].split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise Refusal(422, f"{column}: {NOT_BASE64}") from error
     if value.strip() and not found:

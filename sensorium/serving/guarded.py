@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from sensorium.data.decoding.workers import Refused, decode_guarded
+from sensorium.data.kinds import AudioKind, ImageKind, PointsKind, SeriesKind, VideoKind
 from sensorium.data.kinds.base import Array, Cell, Kind
 from sensorium.data.samples import Samples
-from sensorium.data.schema import Schema
+from sensorium.data.schema import Modality, Schema
 from sensorium.data.sources import MOST_LISTED
 from sensorium.errors import BadCell, unknown_name
 from sensorium.runtime.rows import Rows, decoded_rows
+from sensorium.serving.limited import Limited
 from sensorium.serving.limits import MB, Limits
 from sensorium.serving.refusal import Refusal
 
 NOWHERE = Path("/nonexistent")
+MOST_NAME = 100
 MEDIA = frozenset({"image", "audio", "video", "series", "points"})
 
 
+@dataclass(frozen=True, eq=False)
+class File:
+    """A file of a request, and what it became as a cell of each modality that reads it."""
+
+    content: bytes
+    results: dict[str, Array | Refused] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
-class Limited:
-    """A kind that looks at the header of a cell before it decodes it: what declares too much is refused.
+class Ready:
+    """A kind whose files have been decoded already.
 
     Args:
-        kind: what decodes.
-        pixels: of a picture or a frame, at most.
-        seconds: of a sound or a video, at most.
+        kind: the modality's.
+        modality: its name.
     """
 
     kind: Kind
-    pixels: int
-    seconds: float
+    modality: str
 
     @property
     def name(self) -> str:
-        """The kind's name, by which a decoding process knows what to import."""
+        """The kind's own."""
         return self.kind.name
 
     def length(self, array: Array) -> int:
@@ -45,52 +56,13 @@ class Limited:
         return self.kind.length(array)
 
     def decode(self, cell: Cell) -> Array:
-        """The kind's own, of a cell that is not too large."""
-        if isinstance(cell, bytes):
-            self._refuse_large(cell)
-        return self.kind.decode(cell)
-
-    def _refuse_large(self, cell: bytes) -> None:
-        if self.name == "image":
-            width, height = _picture_size(cell)
-            if width * height > self.pixels:
-                raise BadCell(f"a picture of {width} by {height} pixels: this server reads at most {self.pixels:,}")
-        elif self.name in ("audio", "video"):
-            seconds = _seconds(cell, self.name)
-            if seconds > self.seconds:
-                raise BadCell(f"{seconds:,.0f} seconds of {self.name}: this server reads at most {self.seconds:g}")
-
-
-def _picture_size(cell: bytes) -> tuple[int, int]:
-    """(width, height) as the header says; (0, 0) where it cannot be read, which decoding will tell."""
-    from PIL import Image
-
-    from sensorium.data.decoding.quiet import without_warnings
-    from sensorium.data.kinds.image import FORMATS
-
-    try:
-        with without_warnings("PIL"):
-            return Image.open(io.BytesIO(cell), formats=FORMATS).size
-    except Exception:  # a broken picture says so when it is decoded
-        return 0, 0
-
-
-def _seconds(cell: bytes, name: str) -> float:
-    """Length as the header says; 0 where it does not, or cannot be read."""
-    from sensorium.data.decoding.media import film_header, track_header
-
-    try:
-        if name == "video":
-            return film_header(cell).seconds
-        import soundfile
-
-        try:
-            info = soundfile.info(io.BytesIO(cell))
-            return float(info.frames / info.samplerate)
-        except soundfile.LibsndfileError:
-            return float(track_header(cell)[1] or 0.0)
-    except Exception:  # a broken file says so when it is decoded
-        return 0.0
+        """What the file became; anything else is the server's own, and is decoded here."""
+        if not isinstance(cell, File):
+            return self.kind.decode(cell)
+        found = cell.results[self.modality]
+        if isinstance(found, Refused):
+            raise BadCell(found.reason)
+        return found
 
 
 class RowDecoder:
@@ -103,34 +75,83 @@ class RowDecoder:
 
     def __init__(self, schema: Schema, limits: Limits) -> None:
         self._schema = schema
-        self._most_bytes = int(limits.body_mb * MB)
+        self._limits = limits
         self._columns = [column for modality in schema.modalities for column in modality.columns]
-        self._guarded = schema.model_copy(update={"modalities": tuple(
-            one.model_copy(update={"kind": Limited(one.kind, limits.pixels, limits.seconds)})
-            if one.kind.name in MEDIA else one for one in schema.modalities)})
+        self._media = [one for one in schema.modalities if one.kind.name in MEDIA]
+        self._files = {column for modality in self._media for column in modality.columns}
+        self._bytes = {column: sum(cell_bytes(one.kind) for one in self._media if column in one.columns)
+                       for column in self._files}
+        self._ready = schema.model_copy(update={"modalities": tuple(
+            one.model_copy(update={"kind": Ready(one.kind, one.name)}) if one.kind.name in MEDIA else one
+            for one in schema.modalities)})
+
+    def num_bytes(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        """About how much memory the media of some rows take once they are decoded."""
+        return sum(self._bytes[name] * (len(value) if isinstance(value, list) else 1)
+                   for row in rows for name, value in row.items() if name in self._bytes and value is not None)
 
     def decode(self, rows: Sequence[Mapping[str, Any]]) -> Samples:
         """The rows as samples; a cell that cannot be read counts as missing and is listed.
 
         Args:
             rows: column → text, number, or a file's bytes or path; None is nothing there. Other columns are not read.
+
+        Raises:
+            Refusal: decoding takes longer than the limits say.
         """
-        kept = tuple({name: self._cell(row.get(name)) for name in self._columns} for row in rows)
-        samples = decoded_rows(Rows(kept, NOWHERE, allow_outside=False), self._guarded)
+        files: dict[bytes, File] = {}
+        kept = tuple({name: self._cell(row.get(name), files) if name in self._files else row.get(name)
+                      for name in self._columns} for row in rows)
+        deadline = time.monotonic() + self._limits.decoding_s
+        for modality in self._media:
+            own = list(dict.fromkeys(_files_in(kept, modality)))
+            for file, result in zip(own, self._decoded(modality, own, deadline), strict=True):
+                file.results[modality.name] = result
+        samples = decoded_rows(Rows(kept, NOWHERE, allow_outside=False), self._ready)
         return replace(samples, schema=self._schema, cells={
             name: replace(cells, kind=self._schema.modality(name).kind) for name, cells in samples.cells.items()})
 
+    def _decoded(self, modality: Modality, files: list[File], deadline: float) -> Iterator[Array | Refused]:
+        """Each file as the modality reads it, while there is time."""
+        limited = Limited(modality.kind, self._limits.pixels, self._limits.seconds)
+        results = decode_guarded(limited, [file.content for file in files], self._limits.decoding)
+        with closing(cast("Generator[Array | Refused]", results)):
+            for number, result in enumerate(results, start=1):
+                yield result
+                if number < len(files) and time.monotonic() > deadline:
+                    raise Refusal(413, f"{modality.name}: the files take more than {self._limits.decoding_s:g} s to "
+                                       f"decode: send fewer at a time")
 
-    def _cell(self, value: Any) -> Any:
-        """A cell with its files read."""
+    def _cell(self, value: Any, files: dict[bytes, File]) -> Any:
+        """A cell with its bytes as files, equal ones as one."""
         if isinstance(value, list) and not is_numbers(value):
-            return [self._cell(one) for one in value]
-        if not isinstance(value, Path):
-            return value
-        if value.stat().st_size > self._most_bytes:
-            raise Refusal(413, f"a file of {value.stat().st_size:,} bytes: this server reads at most "
-                               f"{self._most_bytes:,}")
-        return value.read_bytes()
+            return [self._cell(one, files) for one in value]
+        if isinstance(value, Path):
+            most = int(self._limits.body_mb * MB)
+            if value.stat().st_size > most:
+                raise Refusal(413, f"a file of {value.stat().st_size:,} bytes: this server reads at most {most:,}")
+            value = value.read_bytes()
+        return files.setdefault(value, File(value)) if isinstance(value, bytes) else value
+
+
+def _files_in(rows: Sequence[Mapping[str, Any]], modality: Modality) -> Iterator[File]:
+    for row in rows:
+        value = row[modality.columns[0]]
+        yield from (one for one in (value if isinstance(value, list) else [value]) if isinstance(one, File))
+
+
+def cell_bytes(kind: Kind) -> int:
+    """The most memory that a decoded cell of a measured kind takes."""
+    if isinstance(kind, ImageKind):
+        return (kind.height or 0) * (kind.width or 0) * (kind.channels or 0)
+    if isinstance(kind, AudioKind):
+        return round(4 * (kind.rate or 0) * (kind.max_seconds or 0.0))
+    if isinstance(kind, VideoKind):
+        frame = (kind.height or 0) * (kind.width or 0) * (kind.channels or 0)
+        return round(frame * max(1.0, (kind.rate or 0.0) * (kind.max_seconds or 0.0)))
+    if isinstance(kind, SeriesKind):
+        return 4 * (kind.max_steps or 0) * len(kind.channels or ())
+    return 4 * (kind.max_points or 0) * (3 + len(kind.features or ())) if isinstance(kind, PointsKind) else 0
 
 
 def check_rows(rows: Sequence[Mapping[str, Any]], schema: Schema, limits: Limits) -> None:
@@ -149,7 +170,7 @@ def check_rows(rows: Sequence[Mapping[str, Any]], schema: Schema, limits: Limits
     for row in rows:
         for name, value in row.items():
             if name not in known:
-                raise Refusal(422, str(unknown_name("column", name, columns)))
+                raise Refusal(422, str(unknown_name("column", name[:MOST_NAME], columns)))
             values = value if isinstance(value, list) and not is_numbers(value) else [value]
             if len(values) > MOST_LISTED:
                 raise Refusal(413, f"{name}: {len(values)} cells in one row: at most {MOST_LISTED} are read")

@@ -22,10 +22,12 @@ class Limits:
         characters: of one text.
         pixels: of one picture, and of one frame of a video, by its header.
         seconds: of one sound or video, by its header; longer ones are refused, not cut.
+        decoded_mb: megabytes that the media of one request may take once decoded; four times that of all that wait.
+        decoding_s: seconds that decoding one request may take.
         made: pictures or texts that one request may have made.
         hits: results of one search.
         queue: requests that are accepted and not yet answered; more are told to come back later.
-        decoding: processes that decode media.
+        decoding: requests that are decoded at the same time, and processes that do it.
         batch: rows that the model reads together.
         wait_ms: how long a request waits for others to be read together with it.
         patience_s: seconds until a request that is not answered yet is given up.
@@ -40,10 +42,12 @@ class Limits:
     characters: int = 100_000
     pixels: int = 40_000_000
     seconds: float = 600.0
+    decoded_mb: float = 256.0
+    decoding_s: float = 20.0
     made: int = 16
     hits: int = 1000
     queue: int = 256
-    decoding: int = 2
+    decoding: int = 4
     batch: int = 64
     wait_ms: float = 5.0
     patience_s: float = 60.0

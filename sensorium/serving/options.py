@@ -10,8 +10,11 @@ from sensorium.serving.calls import Ask, Call, Embed, Explain, Generate, Predict
 from sensorium.serving.refusal import Refusal
 
 LARGEST_SEED = 2**63 - 1
+LONGEST = 1000
 Modalities = Annotated[list[str] | None, Field(description="Read only these; all that are there where absent.",
                                                min_length=1, max_length=256)]
+
+Name = Annotated[str | None, Field(max_length=LONGEST)]
 
 
 class Options(BaseModel):
@@ -47,9 +50,9 @@ class EmbedOptions(Options):
 class ExplainOptions(Options):
     """Of `/explain`."""
 
-    target: str | None = Field(None, description="The target that is explained; the first where absent.")
-    class_: str | None = Field(None, alias="class", description="The class that is explained; each row's answered one "
-                                                                "where absent.")
+    target: Name = Field(None, description="The target that is explained; the first where absent.")
+    class_: Name = Field(None, alias="class", description="The class that is explained; each row's answered one where "
+                                                          "absent.")
 
     def call(self, rows: list[dict[str, Any]]) -> Call:
         """The call about these rows."""
@@ -61,7 +64,7 @@ class SearchOptions(Options):
 
     k: int = Field(10, ge=1, description="How many results.")
     where: str | None = Field(None, max_length=2000, description="Which rows of the index: \"year > 2020\".")
-    to: str | None = Field(None, description="The modality that is searched; whole samples where absent.")
+    to: Name = Field(None, description="The modality that is searched; whole samples where absent.")
 
     def call(self, rows: list[dict[str, Any]]) -> Call:
         """The call about this row."""
@@ -71,7 +74,7 @@ class SearchOptions(Options):
 class GenerateOptions(Options):
     """Of `/generate`."""
 
-    to: str | None = Field(None, description="The modality that is made; the only one where absent.")
+    to: Name = Field(None, description="The modality that is made; the only one where absent.")
     n: int = Field(1, ge=1, description="How many.")
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="The same seed makes the same pictures.")
     guidance: float | None = Field(None, gt=0, le=100, description="Pictures: how closely they follow what they are "
@@ -86,8 +89,8 @@ class GenerateOptions(Options):
 class AskOptions(Options):
     """Of `/ask`."""
 
-    target: str | None = Field(None, description="Which target answers; the answer in words, or the first target, "
-                                                 "where absent.")
+    target: Name = Field(None, description="Which target answers; the answer in words, or the first target, where "
+                                           "absent.")
     explain: bool = Field(True, description="Add what each modality contributed.")
 
     def call(self, rows: list[dict[str, Any]], question: str | bytes) -> Call:

@@ -23,6 +23,7 @@ from sensorium.serving.calls import (
     verb_of,
 )
 from sensorium.serving.engine import Engine, Names
+from sensorium.serving.guarded import MOST_NAME, check_rows
 from sensorium.serving.joining import joined
 from sensorium.serving.limits import Limits
 from sensorium.serving.refusal import Refusal
@@ -116,9 +117,14 @@ def checked(call: Call, engine: Engine, abilities: Names, limits: Limits) -> Cal
         SensoriumError: an unknown modality, target, class …
     """
     refuse_unable(verb_of(call), abilities)
+    if not isinstance(call.rows, Samples):
+        check_rows(call.rows, engine.schema, limits)
+    if isinstance(call, Ask) and isinstance(call.question, str) and len(call.question) > limits.characters:
+        raise Refusal(413, f"question: {len(call.question):,} characters: this server reads at most "
+                           f"{limits.characters:,}")
     for name in call.modalities or ():
         if name not in engine.schema.names:
-            raise unknown_name("modality", name, list(engine.schema.names))
+            raise unknown_name("modality", name[:MOST_NAME], list(engine.schema.names))
     if call.modalities is not None and not call.modalities:
         raise DataError(f"modalities: expected some of {', '.join(engine.schema.names)}, or none named for all")
     if isinstance(call, Explain) and len(call.rows) > limits.explained:

@@ -32,10 +32,10 @@ from sensorium.serving.calls import (
 )
 from sensorium.serving.engine import Engine, Identity, Names
 from sensorium.serving.guarded import RowDecoder, check_rows
-from sensorium.serving.limits import Limits
+from sensorium.serving.limits import MB, Limits
 from sensorium.serving.metrics import Metrics
 from sensorium.serving.performing import Performer, Work, checked
-from sensorium.serving.refusal import busy
+from sensorium.serving.refusal import Refusal, busy
 
 if TYPE_CHECKING:
     from sensorium.retrieval.index import Index
@@ -76,6 +76,7 @@ class Service:
         self._pool = ThreadPoolExecutor(self.limits.decoding, thread_name_prefix="decode")
         self._coming = 0
         self._pending = 0
+        self._held = 0
         self._lock = threading.Lock()
         self._performer = Performer(engine)
         self._searches = ThreadPoolExecutor(SEARCHES, thread_name_prefix="search")
@@ -201,7 +202,7 @@ class Service:
             verb = verb_of(known)
             done.add_done_callback(lambda future: self._count(verb, since, future))
             known = checked(known, self.engine, self.abilities, self.limits)
-            samples = known.rows if isinstance(known.rows, Samples) else self.read(known.rows)
+            samples = known.rows if isinstance(known.rows, Samples) else self._decoded(known.rows, done)
             self.metrics.unreadable.inc(len(samples.unreadable))
             if isinstance(known, Search):
                 self._embed_to_search(known, samples, done)
@@ -216,6 +217,23 @@ class Service:
         finally:
             with self._lock:
                 self._coming -= 1
+
+    def _decoded(self, rows: Sequence[Row], done: Future[Any]) -> Samples:
+        """Decode the rows of a call; what they become counts until the call is answered."""
+        size, most = self._decoder.num_bytes(rows), int(self.limits.decoded_mb * MB)
+        if size > most:
+            raise Refusal(413, f"the files take {size / MB:.0f} MB once decoded: this server reads at most "
+                               f"{self.limits.decoded_mb:g} in one request")
+        with self._lock:
+            if self._held + size > 4 * most:
+                raise busy()
+            self._held += size
+        done.add_done_callback(lambda _: self._release(size))
+        return self._decoder.decode(rows)
+
+    def _release(self, size: int) -> None:
+        with self._lock:
+            self._held -= size
 
     def _embed_to_search(self, call: Search, samples: Samples, done: Future[Any]) -> None:
         """Let the model embed what is searched with; the search itself keeps no model waiting."""

@@ -154,3 +154,23 @@ def test_limits_of_pixels_and_seconds_are_read_from_the_header(engine: ModelEngi
             response = httpx.post(f"{address}/predict", files={column: file.read_bytes()})
             assert response.status_code == 422
             assert words in response.json()["error"]["what"]
+
+
+def test_a_request_of_many_bombs_is_given_up(tmp_path: Path, engine: ModelEngine) -> None:
+    from sensorium.serving.guarded import RowDecoder
+    from sensorium.serving.refusal import Refusal
+
+    bomb = next(upload.body for upload in malformed(COLUMNS, 30) if "bomb" in upload.wrong)
+    decoder = RowDecoder(engine.schema, Limits(decoding_s=1e-3))
+    with pytest.raises(Refusal, match="image: the files take more than 0.001 s to decode"):
+        decoder.decode([{"image": bomb + bytes([number])} for number in range(50)])
+    assert decoder.decode([{"note": "red", "image": b"x"}]).presence[0].sum() == 1
+
+
+def test_what_unfolds_in_memory_is_refused_before(engine: ModelEngine) -> None:
+    with running(engine, limits=Limits(decoded_mb=0.001)) as address:
+        rows = [{"image": "aaaa", "note": "red"}] * 4
+        response = httpx.post(f"{address}/predict", json={"rows": rows})
+        assert response.status_code == 413
+        assert "MB once decoded" in response.json()["error"]["what"]
+        assert httpx.post(f"{address}/predict", json={"rows": rows[:1]}).status_code == 200
