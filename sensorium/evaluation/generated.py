@@ -20,7 +20,7 @@ from sensorium.evaluation.generated_finds import Finds, picture_finds
 from sensorium.evaluation.generated_judge import Judge, judge_of, own_judge
 from sensorium.evaluation.generated_likeness import Likeness, likeness
 from sensorium.evaluation.generated_painting import Painting, painting_of, real_pictures
-from sensorium.evaluation.generated_rows import has_all, readable
+from sensorium.evaluation.generated_rows import has_all, readable, rows_said
 from sensorium.evaluation.generated_texts import TEXT_WORDS, Texts, texts_of
 from sensorium.evaluation.plots import number_words, percent_words
 from sensorium.evaluation.scored import Scored
@@ -223,21 +223,25 @@ def text_sentence(texts: Texts) -> str:
     """The finding about texts in words."""
     line = texts.lines[0]
     exact, cider = line.metrics["exact_match"], line.metrics["cider_d"]
-    said = (f"{texts.to}: the best text of {line.rows:,} rows is exactly right in {percent_words(exact.value)} (95 % "
-            f"interval {percent_words(exact.low)} to {percent_words(exact.high)})")
+    said = (f"{texts.to}: the best text of {rows_said(line.rows)} is exactly right in {percent_words(exact.value)} "
+            f"(95 % interval {percent_words(exact.low)} to {percent_words(exact.high)})")
     if line.rows == 1:
         said += "; CIDEr-D is not told, which weighs words by how few of the rows share them"
     if line.others:
         said += f"; texts made for other rows would be in {percent_words(line.others['exact_match'].value)}"
         if np.isfinite([cider.value, line.others["cider_d"].value]).all():
             said += (f" (CIDEr-D {number_words(cider.value)} against {number_words(line.others['cider_d'].value)})")
-    said += f". It wrote {_counted(texts.distinct_made)}, where {_counted(texts.distinct_right)} would be true."
+    said += "."
+    if line.rows > 1:
+        made = "always the same text" if texts.distinct_made == 1 else f"{texts.distinct_made:,} different texts"
+        true = "one text" if texts.distinct_right == 1 else f"{texts.distinct_right:,} different texts"
+        said += f" It wrote {made}, where {true} would be true."
     if line.others and line.metrics["rouge_l"].low <= line.others["rouge_l"].value:
         said += " What it reads changes nothing in what it writes that these rows could show."
-    more = [f"{count:,} {words}" for count, words in (
-        (texts.repeated, "rows say the same as another one and were not written for twice"),
-        (texts.not_drawn, "further rows were not written for"),
-        (texts.left_out[0], "rows show nothing to write from"), (texts.left_out[1], "rows have no true text")) if count]
+    more = [f"{rows_said(count, doing)} {words}" for count, doing, words in (
+        (texts.repeated, "say", "the same as another one: written for once"),
+        (texts.not_drawn, "were", "not written for, to bound the time"),
+        (texts.left_out[0], "show", "nothing to write from"), (texts.left_out[1], "have", "no true text")) if count]
     return said + (f" {'; '.join(more)}." if more else "")
 
 
@@ -270,14 +274,10 @@ def _pictures(
     return Pictures(painting, whole, None if isinstance(finds, str) else finds, copies, tuple(notes))
 
 
-def _counted(texts: int) -> str:
-    return "always the same text" if texts == 1 else f"{texts:,} different texts"
-
-
 def _lacking(left_out: tuple[int, int], what: str, doing: str) -> str:
     nothing, untrue = left_out
-    said = [f"{nothing:,} rows show nothing to {doing} from"] if nothing else []
-    said += [f"{untrue:,} rows have no {what}"] if untrue else []
+    said = [f"{rows_said(nothing, 'show')} nothing to {doing} from"] if nothing else []
+    said += [f"{rows_said(untrue, 'have')} no {what}"] if untrue else []
     return " and ".join(said) if said else "there is no row"
 
 

@@ -16,7 +16,7 @@ from sensorium.evaluation.embedder import estimate_json
 from sensorium.evaluation.generated_board import Board, board_of, share
 from sensorium.evaluation.generated_judge import Judge
 from sensorium.evaluation.generated_painting import Painting, real_pictures
-from sensorium.evaluation.generated_rows import drawn_order, has_all
+from sensorium.evaluation.generated_rows import drawn_order, has_all, rows_said
 from sensorium.evaluation.plots import percent_words
 from sensorium.evaluation.scored import Scored
 from sensorium.made import makeable
@@ -146,7 +146,7 @@ def finds_of(
         more: further rows that were left out, to bound the time.
     """
     judge = board.judge
-    notes = [f"{count:,} rows are left out: {why}" for count, why in (
+    notes = [f"{rows_said(count, 'are')} not judged: {why}" for count, why in (
         (len(board.rows) - len(board.place), "the judge can read nothing of them"),
         (more, "to bound the time")) if count]
     hits = {"made": board.hits(judge.see(things.made))}

@@ -15,6 +15,7 @@ from sensorium.evaluation.generated_rows import (
     has_all,
     input_codes,
     readable,
+    rows_said,
 )
 from sensorium.evaluation.scored import Scored
 from sensorium.made import makeable, painted
@@ -65,13 +66,14 @@ class Painting:
     @property
     def said(self) -> str:
         """How many pictures there are, and of which rows."""
-        said = (f"{self.to}: painted one picture for each of {len(self.rows):,} rows, and {EACH} for "
+        said = (f"{self.to}: painted one picture for 1 row, and {EACH} more" if len(self.rows) == 1 else
+                f"{self.to}: painted one picture for each of {len(self.rows):,} rows, and {EACH} for "
                 f"{len(self.varied):,} that say different things")
-        more = [f"{count:,} {words}" for count, words in (
-            (self.not_drawn, "further rows were not painted for"),
-            (self.left_out[0], "rows show nothing to paint from"),
-            (self.left_out[1], "rows have the picture of another one"),
-            (int((~self.known).sum()), "have no real picture")) if count]
+        more = [f"{rows_said(count, doing)} {words}" for count, doing, words in (
+            (self.not_drawn, "were", "not painted for, to bound the time"),
+            (self.left_out[0], "show", "nothing to paint from"),
+            (self.left_out[1], "have", "the picture of another one"),
+            (int((~self.known).sum()), "have", "no real picture")) if count]
         return f"{said} ({'; '.join(more)})." if more else f"{said}."
 
 

@@ -59,3 +59,15 @@ def drawn_order(rows: Rows, *, seed: int, purpose: str) -> Rows:
     """(row,) positions in a random order that depends on the seed and each row's number alone."""
     return Draws(seed, 0, rows).order(purpose)
 
+
+def rows_said(count: int, doing: str = "") -> str:
+    """A number of rows and what they do: "1 row says", "60 rows say"; doing is the plural, and gets its s.
+
+    Example:
+        >>> rows_said(1), rows_said(1_200, "show"), rows_said(1, "have"), rows_said(1, "were")
+        ('1 row', '1,200 rows show', '1 row has', '1 row was')
+    """
+    if count == 1:
+        one = {"": "", "have": " has", "were": " was", "are": " is"}.get(doing, f" {doing}s")
+        return f"1 row{one}"
+    return f"{count:,} rows{' ' if doing else ''}{doing}"

@@ -182,7 +182,8 @@ def texts_of(
         if not subset:
             made = [one.text for one in texts]
             examples = _examples(chosen, made, [one.log_probability for one in texts], right, seed=scored.seed)
-    finds, notes = None, (board,) if isinstance(board, str) and maker.name == "caption" else ()
+    finds: Finds | None = None
+    notes: tuple[str, ...] = (board,) if isinstance(board, str) and maker.name == "caption" else ()
     if isinstance(board, Board):
         judged = np.searchsorted(chosen, board.rows)
         things = Things(TEXTS, [made[place] for place in judged.tolist()], _own_texts(samples, to, board.rows),
