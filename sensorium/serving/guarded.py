@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -9,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+from sensorium.data.cells import UnreadableCell
 from sensorium.data.decoding.workers import Refused, decode_guarded
-from sensorium.data.kinds import AudioKind, ImageKind, PointsKind, SeriesKind, VideoKind
+from sensorium.data.kinds import AudioKind, ImageKind, PointsKind, SeriesKind, TableKind, VideoKind
 from sensorium.data.kinds.base import Array, Cell, Kind
+from sensorium.data.notation import is_missing
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Modality, Schema
 from sensorium.data.sources import MOST_LISTED
@@ -108,8 +111,9 @@ class RowDecoder:
             for file, result in zip(own, self._decoded(modality, own, deadline), strict=True):
                 file.results[modality.name] = result
         samples = decoded_rows(Rows(kept, NOWHERE, allow_outside=False), self._ready)
-        return replace(samples, schema=self._schema, cells={
-            name: replace(cells, kind=self._schema.modality(name).kind) for name, cells in samples.cells.items()})
+        return replace(samples, schema=self._schema, cells={modality.name: replace(
+            cells, kind=modality.kind, unreadable=(*cells.unreadable, *_unseen(kept, modality)))
+            for modality in self._schema.modalities for cells in [samples.cells[modality.name]]})
 
     def _decoded(self, modality: Modality, files: list[File], deadline: float) -> Iterator[Array | Refused]:
         """Each file as the modality reads it, while there is time."""
@@ -138,6 +142,16 @@ def _files_in(rows: Sequence[Mapping[str, Any]], modality: Modality) -> Iterator
     for row in rows:
         value = row[modality.columns[0]]
         yield from (one for one in (value if isinstance(value, list) else [value]) if isinstance(one, File))
+
+
+def _unseen(rows: Sequence[Mapping[str, Any]], modality: Modality) -> Iterator[UnreadableCell]:
+    """Categories that training did not have; in a table they are counted, here the one who sent them is told."""
+    for column in modality.kind.columns if isinstance(modality.kind, TableKind) else ():
+        for number, row in enumerate(rows, start=1):
+            value = row[column.name]
+            if column.type == "category" and not is_missing(value) and math.isnan(column.parse(value)):
+                yield UnreadableCell(number, column.name, repr(value)[:80],
+                                     f"a category that training did not have: {value!r:.80}")
 
 
 def cell_bytes(kind: Kind) -> int:
