@@ -19,7 +19,7 @@ from sensorium.data.table import Table
 from sensorium.errors import DataError, ModelFolderError
 from sensorium.retrieval.columns import storable
 from sensorium.retrieval.durable import remove
-from sensorium.retrieval.embedding import ROWS_AT_ONCE, Told, embedded_parts
+from sensorium.retrieval.embedding import ROWS_AT_ONCE, Told, check_columns, check_ids, embedded_parts
 from sensorium.retrieval.exact import require_faiss
 from sensorium.retrieval.identity import model_identity
 from sensorium.retrieval.manifest import (
@@ -34,7 +34,8 @@ from sensorium.retrieval.manifest import (
     read_manifest,
 )
 from sensorium.retrieval.structure import check_recall, chosen_structure
-from sensorium.retrieval.writing import Origin, Part, Progress, added, deleted, exclusively, refuse_unknown
+from sensorium.retrieval.structuring import Progress
+from sensorium.retrieval.writing import Origin, Part, added, deleted, exclusively, refuse_unknown
 from sensorium.training.console import Console
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def build(
     else:
         id_column = next((name for name in names if name.lower() == "id"), None)
     state = manifest.model_copy(update={"id_column": id_column})
+    check_columns(first, state)
+    if id_column is not None:
+        check_ids(source, id_column)
     with exclusively(folder):
         state = _after(folder, state, overwrite=overwrite)
         return _add(model, chunks, first.root, folder, state, allow_outside, console)
@@ -81,6 +85,9 @@ def add(model: Model, source: Path, folder: Path, *, id_column: str | None, allo
         if id_column is not None and id_column != manifest.id_column:
             kept = "are the rows' numbers" if manifest.id_column is None else f"stand in {manifest.id_column!r}"
             raise DataError(f"--id {id_column}: the ids of the index {str(folder)!r} {kept}")
+        check_columns(first, manifest)
+        if manifest.id_column is not None:
+            check_ids(source, manifest.id_column)
         return _add(model, chunks, first.root, folder, manifest, allow_outside, console)
 
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sensorium.data.cache.digest import DIGEST_BYTES, content_digest
-from sensorium.data.chunks import Chunks
+from sensorium.data.chunks import PARQUET, Chunks
 from sensorium.data.decoding.workers import Refused
 from sensorium.data.notation import is_missing
 from sensorium.data.read import default_memory, default_workers
 from sensorium.data.samples import Samples, decoded
 from sensorium.data.sources import row_cells
-from sensorium.data.table import Table
+from sensorium.data.table import Table, read_table
 from sensorium.errors import DataError
 from sensorium.retrieval.columns import storable
 from sensorium.retrieval.durable import replace_file
@@ -73,7 +73,7 @@ def embedded_parts(
         table = next(reader, None)
         if table is None:
             return None
-        _check_columns(table, manifest)
+        check_columns(table, manifest)
         file = folder / f"{_digest(model, manifest, table)}.safetensors"
         samples = None if file.exists() else decoded(table, model.schema, workers=default_workers(),
                                                      memory_bytes=default_memory())
@@ -123,11 +123,39 @@ def _tell(samples: Samples, start: int, told: Told) -> None:
         told.lines += 1
 
 
-def _check_columns(table: Table, manifest: Manifest) -> None:
+def check_columns(table: Table, manifest: Manifest) -> None:
+    """Raise where a table lacks the column of ids, or has one that an index keeps for itself."""
     if ID in table.frame.columns:
         raise DataError(f"{table.source!r} has a column {ID!r}, which an index keeps for itself: rename it")
     if manifest.id_column is not None and manifest.id_column not in table.frame.columns:
         raise DataError(f"{table.source!r} has no column {manifest.id_column!r}, in which this index has its ids")
+
+
+def check_ids(source: Path, column: str) -> None:
+    """Look at a table's ids before any row is embedded.
+
+    Raises:
+        DataError: one is blank, or two are equal.
+    """
+    import pyarrow.parquet
+
+    if source.is_file() and source.suffix.lower() in PARQUET:
+        cells = pyarrow.parquet.read_table(source, columns=[column]).column(0).to_pylist()
+    else:
+        cells = read_table(source).frame[column].to_list()
+    seen: dict[str, int] = {}
+    for row, one in enumerate(named_ids(cells, column), start=1):
+        if seen.setdefault(one, row) != row:
+            raise DataError(f"rows {seen[one]} and {row} have the same id {one!r}: ids name one row each; choose "
+                            f"another column, --id COLUMN")
+
+
+def named_ids(cells: Sequence[Any], column: str, start: int = 0) -> list[str]:
+    """The ids that stand in a column; `start` rows stand before these. Raises DataError where one is blank."""
+    for row, cell in enumerate(cells, start=start + 1):
+        if is_missing(cell):
+            raise DataError(f"row {row} has no id: column {column!r} is blank there")
+    return [str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip() for cell in cells]
 
 
 def _ids(table: Table, manifest: Manifest, start: int) -> list[str]:
@@ -135,11 +163,7 @@ def _ids(table: Table, manifest: Manifest, start: int) -> list[str]:
     if manifest.id_column is None:
         first = manifest.next_number + start
         return [str(number) for number in range(first, first + len(table))]
-    cells = table.frame[manifest.id_column].to_list()
-    for row, cell in enumerate(cells, start=start + 1):
-        if is_missing(cell):
-            raise DataError(f"row {row} has no id: column {manifest.id_column!r} is blank there")
-    return [str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip() for cell in cells]
+    return named_ids(table.frame[manifest.id_column].to_list(), manifest.id_column, start)
 
 
 def _as_text(model: Model, manifest: Manifest) -> set[str]:
@@ -184,7 +208,3 @@ def _cell(cell: Any, *, media: bool) -> str:
     except TypeError:
         return f"{cell!r}\x1f"
 
-
-def listed_ids(words: Sequence[str]) -> list[str]:
-    """Ids as they are kept: without blanks around them."""
-    return [word.strip() for word in words if word.strip()]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,28 +15,23 @@ import polars as pl
 from sensorium.errors import DataError, unknown_name
 from sensorium.retrieval.columns import joined_type
 from sensorium.retrieval.durable import LOCK, force, force_folder, remove, writing
-from sensorium.retrieval.exact import Vectors, require_faiss
+from sensorium.retrieval.exact import Vectors
 from sensorium.retrieval.manifest import (
     MANIFEST,
     PARTS,
-    WHOLE,
     Manifest,
     Place,
     SegmentFacts,
-    StructureFacts,
     has_manifest,
     read_manifest,
     write_manifest,
 )
 from sensorium.retrieval.rows import ID, RowsWriter
 from sensorium.retrieval.snapshot import Snapshot, rows_file, vectors_file
-from sensorium.retrieval.space import EXACT_VECTORS, Space, tuned
-from sensorium.retrieval.structure import Structure, built, chosen_structure, extended
+from sensorium.retrieval.structuring import Progress, with_structures
 
 DELETED_SHARE = 0.3
 """Where more of an index is deleted, it is rewritten without that."""
-Progress = Callable[[str, int, int], None]
-"""Called with (what, done, in all)."""
 
 
 @dataclass(frozen=True)
@@ -253,55 +247,6 @@ def _kept_parts(before: Snapshot, tables: Iterable[Any], base: int, alive: np.nd
         if len(kept):
             yield Part(frame[ID].to_list(), frame.drop(ID), dict(before.manifest.columns), vectors)
         start += len(table)
-
-
-def with_structures(folder: Path, state: Manifest, progress: Progress) -> Manifest:
-    """The state with the structures that it wants: none over few vectors, new ones, or old ones with more in them."""
-    view = Snapshot(folder, state, structures=False)
-    found: dict[str, StructureFacts] = {}
-    for name, space in view.spaces.items():
-        kind = chosen_structure(state.structure, len(space), state.width)
-        facts = state.structures.get(name)
-        if kind == "flat":
-            continue
-        if facts is not None and facts.kind == kind and len(space) - facts.size <= EXACT_VECTORS // 4:
-            found[name] = facts
-            continue
-        others = [other for key, other in view.spaces.items()
-                  if key != name and (WHOLE in (key, name) or (state.model is not None and state.model.aligned))]
-        found[name] = _structure(folder, state, view, name, kind, others, progress)
-    return state.model_copy(update={"structures": found})
-
-
-def _structure(
-    folder: Path, state: Manifest, view: Snapshot, name: str, kind: str, others: Sequence[Space], progress: Progress,
-) -> StructureFacts:
-    """Build the structure of a space, or add to the old one, and measure it."""
-    faiss = require_faiss()
-    space, old = view.spaces[name], state.structures.get(name)
-    started = time.monotonic()
-    what = f"{kind} over {name or 'whole rows'}"
-
-    def told(done: int) -> None:
-        progress(what, done, len(space))
-
-    told(0)
-    if old is not None and old.kind == kind:
-        index = faiss.read_index(str(folder / old.name))  # a mapped one cannot grow
-        extended(index, space.blocks(old.size), told)
-    else:
-        index = built(kind, state.width, len(space), space.blocks, told)
-    file = f"structure-{secrets.token_hex(6)}"
-    try:
-        faiss.write_index(index, str(folder / file))
-    except RuntimeError as error:  # faiss says so of a full disk
-        raise DataError(f"cannot write {str(folder / file)!r}: is the disk full?") from error
-    del index
-    force(folder / file)
-    measured = tuned(space, Structure(folder / file, kind, len(space)), others, state.wanted, view.alive,
-                     lambda line: progress(f"{what}: measuring recall", len(space), len(space)))
-    return StructureFacts(name=file, kind=kind, size=len(space), effort=measured.effort, recall=measured.recall,
-                          queries=measured.queries, seconds=round(time.monotonic() - started, 3))
 
 
 def refuse_unknown(name: str, columns: Sequence[str]) -> None:

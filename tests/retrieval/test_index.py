@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from sensorium.errors import DataError, RecipeError, SensoriumError
-from sensorium.retrieval import exact, space, writing
+from sensorium.retrieval import exact, space, structuring, writing
 from sensorium.retrieval.durable import writing as locked
 from sensorium.retrieval.index import Index
 
@@ -114,7 +114,7 @@ def test_a_structure_grows_and_what_was_added_since_is_searched_too(
     random = np.random.default_rng(4)
     vectors = clustered(random, 1200)
     Index.from_vectors(tmp_path / "idx", vectors[:1000], structure="hnsw")
-    monkeypatch.setattr(writing, "EXACT_VECTORS", 400)
+    monkeypatch.setattr(structuring, "EXACT_VECTORS", 400)
     for start, stop, size in ((1000, 1050, 1000), (1050, 1200, 1200)):
         with writing.exclusively(tmp_path / "idx"):
             state = writing.read_manifest(tmp_path / "idx")
