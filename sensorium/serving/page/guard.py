@@ -15,6 +15,7 @@ READ = ("", "/", "/config", "/theme.css", "/gradio_api/info", "/gradio_api/queue
 UPLOADED = "/gradio_api/file="
 JOIN, UPLOAD, CANCEL = "/gradio_api/queue/join", "/gradio_api/upload", "/gradio_api/cancel"
 KEPT_BODIES = 8
+MOST_FILES = 4096
 
 
 class Guard:
@@ -57,9 +58,14 @@ class Guard:
             return is_inside(own.removeprefix(UPLOADED), self.folder)
         return own in READ or any(own.startswith(start) for start in READ if len(start) > 1 and start.endswith("/"))
 
+    def _is_full(self) -> bool:
+        """Whether there is no room for another upload."""
+        kept = [file.stat().st_size for file in self.folder.rglob("*") if file.is_file()]
+        return sum(kept) > self.most_kept or len(kept) > MOST_FILES
+
     async def _posted(self, own: str | None, scope: Scope, receive: Receive, send: Send) -> None:
         if own == UPLOAD:
-            if sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file()) > self.most_kept:
+            if self._is_full():
                 await send_error(send, 503, "the server keeps as many uploads as it has room for: try again later")
             else:
                 await self.app(scope, Counted(receive, self.most_bytes), send)

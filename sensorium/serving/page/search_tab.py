@@ -49,7 +49,8 @@ def found_part(
     """
     to, k, where = options
     try:
-        found = service.search(sample.row(payloads), k=int(k), where=(where or "").strip() or None, to=to or None)
+        found = service.search(sample.row(payloads), k=min(int(k), MOST_HITS), where=(where or "").strip() or None,
+                               to=to or None)
         assert service.index is not None
         cards = found_cards(found.hits, service.schema, service.index.root, files)
         part = not service.index.aligned and set(found.used) != set(service.index.modalities)

@@ -10,6 +10,7 @@ from sensorium.data.schema import Target
 from sensorium.evaluation.plots import number_words, percent_words, signed
 from sensorium.serving.calls import Predict, Row
 from sensorium.serving.page.answer_words import value_words
+from sensorium.serving.refusal import busy
 from sensorium.serving.service import Service
 
 MOST_LEFT_OUT = 12
@@ -40,7 +41,10 @@ def answers_without(service: Service, row: Row, answers: Mapping[str, Answer]) -
     if len([name for name in read if name not in asking]) < 2:
         return {}
     calls = {name: service.start(Predict([row], tuple(one for one in read if one != name))) for name in left_out}
-    return {name: future.result(service.limits.patience_s)[0] for name, future in calls.items()}
+    try:
+        return {name: future.result(service.limits.patience_s)[0] for name, future in calls.items()}
+    except TimeoutError as error:
+        raise busy("what would change takes too long to find out now: try again later") from error
 
 
 def without_lines(target: Target, whole: Answer, without: Mapping[str, Mapping[str, Answer]]) -> list[Without]:
