@@ -28,11 +28,12 @@ def search_tab(service: Service, sample: Sample, files: Files) -> None:
                          min_width=140, visible=bool(names))
         k = gr.Slider(1, min(MOST_HITS, service.limits.hits), value=min(12, service.limits.hits), step=1,
                       label="how many", min_width=140)
-    where = gr.Textbox(label="only rows where", placeholder="year > 2020 and kind = 'cat'", max_lines=2)
+    where = gr.Textbox(label="only rows where", placeholder="year > 2020 and kind = 'cat'", max_lines=1)
     start = gr.Button("Search", variant="primary", elem_id="search")
     shown = gr.HTML(line(NOTHING_YET, "empty"), apply_default_css=False, elem_id="found", elem_classes="results")
-    start.click(lambda *given: found_part(service, sample, files, given[:3], given[3:]), [to, k, where, *sample.boxes],
-                shown, preprocess=False, js=FRESH, api_visibility="private", concurrency_limit=None)
+    for event in (start.click, where.submit):
+        event(lambda *given: found_part(service, sample, files, given[:3], given[3:]), [to, k, where, *sample.boxes],
+              shown, preprocess=False, js=FRESH, api_visibility="private", concurrency_limit=None)
 
 
 def found_part(
