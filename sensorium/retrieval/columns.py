@@ -27,7 +27,7 @@ def arrow_types() -> dict[str, Any]:
     import pyarrow as pa
 
     return {"whole": pa.int64(), "number": pa.float64(), "flag": pa.bool_(), "date": pa.date32(),
-            "time": pa.timestamp("us"), "text": pa.string(), "texts": pa.list_(pa.string())}
+            "time": pa.timestamp("us"), "text": pa.string(), "blank": pa.string(), "texts": pa.list_(pa.string())}
 
 
 def storable(frame: pl.DataFrame, as_text: Collection[str]) -> tuple[pl.DataFrame, dict[str, str], list[str]]:
@@ -113,25 +113,31 @@ class Narrowing:
                 self._fitting[name] = [one for one in fitting if cells.str.contains(PATTERNS[one]).all()]
 
     def found(self) -> dict[str, str]:
-        """Column → what it holds; text where nothing else fits, or where it was blank."""
-        return {name: fitting[0] if fitting and name in self._seen else "text"
+        """Column → what it holds; text where nothing else fits, blank where there was no cell."""
+        return {name: "blank" if name not in self._seen else fitting[0] if fitting else "text"
                 for name, fitting in self._fitting.items()}
 
 
 def joined_type(a: str, b: str) -> str:
-    """What holds both: whole numbers and numbers are numbers; else equal or text.
+    """What holds both: whole numbers and numbers are numbers; blank is anything; else equal or text.
 
     Example:
-        >>> joined_type("whole", "number"), joined_type("date", "date"), joined_type("whole", "text")
+        >>> joined_type("whole", "number"), joined_type("date", "blank"), joined_type("whole", "text")
         ('number', 'date', 'text')
     """
-    if a == b:
+    if a == b or b == "blank":
         return a
+    if a == "blank":
+        return b
     return "number" if {a, b} == {"whole", "number"} else "text"
 
 
 def cast(column: pa.Array | pa.ChunkedArray, word: str) -> Any:
-    """A stored column as another type. Words that mean nothing there (blank, NA) become null where it is not text."""
+    """A stored column as another type. Words that mean nothing there (blank, NA) become null where it is not text.
+
+    Raises:
+        pyarrow.ArrowInvalid: a cell is none of that type: a 30th of February.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -143,11 +149,13 @@ def cast(column: pa.Array | pa.ChunkedArray, word: str) -> Any:
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         return column.cast(wanted) if word == "texts" else pa.array(
             [None if one is None else "; ".join(map(str, one)) for one in column.to_pylist()], wanted)
-    if pa.types.is_string(column.type) and word != "text":
+    if pa.types.is_string(column.type) and word not in ("text", "blank"):
         stripped = pc.utf8_trim_whitespace(column)
         lowered = pc.utf8_lower(stripped)
         blank = pc.is_in(lowered, value_set=pa.array(sorted(MISSING_WORDS), pa.string()))
         column = pc.if_else(blank, pa.scalar(None, pa.string()), lowered if word == "flag" else stripped)
         if word in ("whole", "number"):
             column = pc.replace_substring_regex(column, r"^\+", "")
+        if word == "texts":
+            return pa.array([None if one is None else [one] for one in column.to_pylist()], wanted)
     return column.cast(wanted, safe=False)

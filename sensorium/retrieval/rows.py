@@ -83,10 +83,11 @@ class RowsWriter:
         if self._writer is not None:
             self._writer.close()
         found = self._narrowing.found()
-        words = {name: found.get(name, "text") if word == "words" else word for name, word in self._words.items()}
+        words = {name: self._possible(name, found.get(name, "text")) if word == "words" else word
+                 for name, word in self._words.items()}
         types = arrow_types()
         schema = pa.schema([(ID, pa.string())] + [(name, types[word]) for name, word in words.items()])
-        if all(words[name] == "text" for name in found):
+        if all(words[name] in ("text", "blank") for name in found):
             (self._folder / RAW).rename(self._folder / ROWS)
             return words
         with pq.ParquetFile(self._folder / RAW) as raw, pq.ParquetWriter(self._folder / ROWS, schema) as writer:
@@ -95,6 +96,22 @@ class RowsWriter:
                 writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=GROUP_ROWS)
         remove(self._folder / RAW)
         return words
+
+
+    def _possible(self, name: str, word: str) -> str:
+        """The type, or text where a cell looks like it and is not: a 30th of February."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if word not in ("date", "time"):
+            return word
+        with pq.ParquetFile(self._folder / RAW) as raw:
+            try:
+                for batch in raw.iter_batches(batch_size=GROUP_ROWS, columns=[name]):
+                    cast(batch.column(0), word)
+            except pa.ArrowInvalid:
+                return "text"
+        return word
 
 
 def _whole(column: Any, wanted: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from sensorium.retrieval.columns import Narrowing, storable
+from sensorium.retrieval.columns import Narrowing, joined_type, storable
 from sensorium.retrieval.rows import ID, Rows, RowsWriter
 
 
@@ -16,7 +16,8 @@ from sensorium.retrieval.rows import ID, Rows, RowsWriter
     (["1", " 2", "", "NA"], "whole"), (["1", "2.5", "1e3", ".5", "-3."], "number"), (["007", "1"], "text"),
     (["true", "False"], "flag"), (["2020-01-31", None], "date"),
     (["2020-01-31 10:00", "2020-01-31T10:00:01.5"], "time"),
-    (["2020-02-30x", "1"], "text"), (["", None], "text"), (["1", "east"], "text"), (["99999999999999999999"], "number"),
+    (["2020-02-30x", "1"], "text"), (["", None], "blank"), (["1", "east"], "text"),
+    (["99999999999999999999"], "number"),
 ])
 def test_what_a_column_of_words_holds(cells: list[str | None], word: str) -> None:
     frame, words, _ = storable(pl.DataFrame({"a": cells}), ())
@@ -68,3 +69,16 @@ def test_a_segment_is_read_as_the_wider_type_of_the_index(tmp_path: Path) -> Non
                                {ID: "0-1", "n": None, "x": None, "other": None}]
     assert rows.column("other").to_pylist() == [None, None]
     assert Rows(tmp_path / "a", 2, {"n": "text"}).column("n").to_pylist() == ["1", None]
+
+
+def test_every_way_to_write_a_number_is_read_and_no_date_that_is_none(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"x": ["1.", ".5", "-2e-3", "+.25", "1E5", "-0"], "n": ["+7", "-0", "0", "NA", " 12 ", "3"],
+                          "day": ["2023-02-30", *["2023-01-01"] * 5], "none": ["", "NA", "?", "", "", ""],
+                          "at": ["2023-01-01T10:00:59.123456", *["2023-01-01 10:00"] * 5]})
+    words = written(tmp_path / "a", frame)
+    assert words == {"x": "number", "n": "whole", "day": "text", "none": "blank", "at": "time"}
+    rows = Rows(tmp_path / "a", 6, words)
+    assert rows.column("x").to_pylist() == [1.0, 0.5, -0.002, 0.25, 1e5, 0.0]
+    assert rows.column("n").to_pylist() == [7, 0, 0, None, 12, 3]
+    assert rows.column("at").to_pylist()[0] == datetime(2023, 1, 1, 10, 0, 59, 123456)
+    assert Rows(tmp_path / "a", 6, {"none": joined_type("blank", "whole")}).column("none").to_pylist() == [None] * 6
