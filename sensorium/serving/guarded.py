@@ -117,7 +117,7 @@ class RowDecoder:
 
     def _decoded(self, modality: Modality, files: list[File], deadline: float) -> Iterator[Array | Refused]:
         """Each file as the modality reads it, while there is time."""
-        limited = Limited(modality.kind, self._limits.pixels, self._limits.seconds)
+        limited = cast(Kind, Limited(modality.kind, self._limits.pixels, self._limits.seconds))
         results = decode_guarded(limited, [file.content for file in files], self._limits.decoding)
         with closing(cast("Generator[Array | Refused]", results)):
             for number, result in enumerate(results, start=1):

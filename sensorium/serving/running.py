@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -76,6 +77,8 @@ async def _serve(
         await serving
         return
     _drain_on_signal(server, service, grace_s)
+    gc.collect()
+    gc.freeze()  # else every full collection looks at all of the libraries' objects, and everybody waits 200 ms
     where = listening.getsockname()
     LOG.info("ready", extra={"fields": {"host": where[0], "port": where[1], "model": service.identity.id,
                                         "version": service.identity.version}})

@@ -214,7 +214,8 @@ def test_logs_hold_no_content(client: httpx.Client, caplog: pytest.LogCaptureFix
         client.post("/predict", json={"rows": {"note": "a secret"}}, headers={"x-secret": "a secret"})
         client.post("/predict?secret=1", json={"rows": {"secret": "a secret"}})
         told = logged(caplog, client.get("/secret").headers["x-request-id"])
-    assert [(one["route"], one["status"]) for one in told[-3:]] == [("/predict", 200), ("/predict", 422), ("other", 404)]
+    assert [(one["route"], one["status"]) for one in told[-3:]] == [
+        ("/predict", 200), ("/predict", 422), ("other", 404)]
     assert "secret" not in json.dumps(told)
 
 
