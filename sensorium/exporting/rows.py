@@ -39,7 +39,8 @@ def rows_to_compare(
     try:
         if source is None:
             raise DataError("the model does not say what it was trained on")
-        real = _compared(model, read_table(source, allow_outside=allow_outside))
+        outside = allow_outside or (table is None and model.recipe.data.allow_outside)
+        real = _compared(model, read_table(source, allow_outside=outside))
     except DataError as error:
         if table is not None:
             raise

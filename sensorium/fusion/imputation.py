@@ -133,7 +133,8 @@ class Imputer(nn.Module):
         wanted = wanted & ~presence & presence.any(dim=1, keepdim=True)
         if torch.compiler.is_exporting():  # a graph imputes in every row whatever it may, and keeps what is wanted
             rows = torch.arange(presence.shape[0], device=presence.device)
-            places = self.fills.any(dim=0).nonzero()[:, 0].tolist()
+            places = [place for place, name in enumerate(self.names)
+                      if any(name in filled for filled in self.accepted.values())]
         else:
             rows = wanted.any(dim=1).nonzero()[:, 0]
             places = wanted.any(dim=0).nonzero()[:, 0].tolist()
@@ -180,7 +181,7 @@ class Imputer(nn.Module):
         made = F.pad(made, (0, 0, 0, num_tokens - self.num_tokens)).to(real.values.dtype)
         first = torch.arange(num_tokens, device=wanted.device) < self.num_tokens
         values = torch.where(wanted[:, None, None], made, F.pad(real.values, (0, 0, 0, spare)))
-        mask = torch.where(wanted[:, None], first, F.pad(real.mask, (0, spare)))
+        mask = (wanted[:, None] & first) | (~wanted[:, None] & F.pad(real.mask, (0, spare)))
         span = None
         if real.span is not None:
             whole = torch.zeros_like(real.span[:1, :1])
