@@ -61,7 +61,7 @@ def ask_tab(service: Service, sample: Sample) -> None:
                      editable=False, visible=spoken, elem_id="spoken")
     start = gr.Button("Ask", variant="primary", elem_id="ask")
     wrong = gr.HTML(apply_default_css=False, elem_id="ask-error")
-    talk = gr.HTML(line(NOTHING_YET, "empty"), apply_default_css=False, elem_id="talk", elem_classes="results")
+    talk = gr.HTML(line(NOTHING_YET, "empty"), apply_default_css=False, elem_id="talk")
     inputs = [turns, which, question, sound, *sample.boxes]
 
     def ask(so_far: tuple[Turn, ...], target: str, text: str, aloud: Any, *payloads: Any) -> Iterator[tuple[Any, ...]]:
