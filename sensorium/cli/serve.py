@@ -44,6 +44,7 @@ def serve(
     Example: [bold]sensorium serve runs/species --port 8000[/bold]
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")  # of 1,024 shapes it takes 100 MB, bit by bit
     from sensorium.errors import RecipeError
     from sensorium.serving.keys import read_keys
     from sensorium.serving.limits import Limits
