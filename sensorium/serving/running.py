@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -76,7 +76,7 @@ async def _serve(
     if serving.done():
         await serving
         return
-    _drain_on_signal(server, service, grace_s)
+    _drain_on_signal(server, service, listening, grace_s)
     gc.collect()
     gc.freeze()  # else every full collection looks at all of the libraries' objects, and everybody waits 200 ms
     where = listening.getsockname()
@@ -88,7 +88,7 @@ async def _serve(
     LOG.info("stopped", extra={"fields": {"pending": service.pending}})
 
 
-def _drain_on_signal(server: Any, service: Service, grace_s: float) -> None:
+def _drain_on_signal(server: Any, service: Service, listening: socket.socket, grace_s: float) -> None:
     """Replace uvicorn's handlers, which close connections whose next request is on its way."""
     loop = asyncio.get_running_loop()
     draining: list[asyncio.Task[None]] = []
@@ -97,20 +97,35 @@ def _drain_on_signal(server: Any, service: Service, grace_s: float) -> None:
         if draining:
             server.should_exit = server.force_exit = True
         else:
-            draining.append(loop.create_task(_drain(server, service, grace_s)))
+            draining.append(loop.create_task(_drain(server, service, listening, grace_s)))
 
     if sys.platform != "win32":
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
 
 
-async def _drain(server: Any, service: Service, grace_s: float) -> None:
+def _waiting(listening: socket.socket) -> Iterator[socket.socket]:
+    """Connections that the system has taken and the server not yet; they would be cut off where it stops listening."""
+    while True:
+        try:
+            one, _ = listening.accept()
+        except OSError:
+            return
+        one.setblocking(False)
+        yield one
+
+
+async def _drain(server: Any, service: Service, listening: socket.socket, grace_s: float) -> None:
     """Tell everybody to go, take no more connections, answer what comes on those there are, then end."""
     service.draining = True
     LOG.info("draining", extra={"fields": {"pending": service.pending}})
     await asyncio.sleep(grace_s)
+    last_ones = list(_waiting(listening))
     for listener in server.servers:
         listener.close()
+    for one in last_ones:
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: server.config.http_protocol_class(
+            config=server.config, server_state=server.server_state, app_state=server.lifespan.state), one)
     for task in list(service.streams):
         task.cancel()
     last = time.monotonic()
