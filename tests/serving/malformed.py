@@ -15,8 +15,9 @@ from seeds import FORMS, seeds
 BOUNDARY = "a-boundary"
 GIGABYTE = 1 << 30
 READABLE = frozenset({"many small texts", "a giant frame", "many frames", "a ring of directories", "4 GB declared",
-                      "samples of 3e+38", "again and again", "many scans, progressive", "many scans, line by line"})
-"""Bombs that do no harm: their first picture or sound is read, within the limits."""
+                      "samples of 3e+38", "again and again", "many scans, progressive", "many scans, line by line",
+                      "an endless comment", "1,024 channels"})
+"""Bombs that do no harm: their first picture or sound is read, within the limits, where the machine is quick enough."""
 
 
 @dataclass(frozen=True)
