@@ -10,7 +10,7 @@ one at a time, with the same M = 32, efConstruction = 64 and efSearch. hnswlib i
 own.
 
     python benchmarks/index.py [--peers PYTHON] [--vectors clustered scenes] [--rows 100000] [--threads 2] [--rounds 7]
-    python benchmarks/index.py --million [--rows 1000000]
+    python benchmarks/index.py --million [--rows 1000000] [--structure auto]
 """
 
 from __future__ import annotations
@@ -245,8 +245,8 @@ faiss.omp_set_num_threads(int(sys.argv[3]))
 x = np.load(sys.argv[1] + "/x.npy", mmap_mode="r")
 rows = pl.DataFrame({"bucket": np.arange(len(x)) % 100})
 started = time.perf_counter()
-index = Index.from_vectors(sys.argv[2], x, rows)
-print(f"built in {time.perf_counter() - started:.0f} s; peak memory "
+index = Index.from_vectors(sys.argv[2], x, rows, structure=sys.argv[4])
+print(f"built in {time.perf_counter() - started:.0f} s ({time.process_time():.0f} s of a processor); peak memory "
       f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB (mapped files too)")
 print("\\n".join(index.lines()), flush=True)
 """
@@ -280,7 +280,7 @@ def parts(rows: int, size: int = 50_000) -> Iterator[np.ndarray]:
         yield clustered(draws, min(size, rows - start), centres)
 
 
-def million(rows: int, threads: int) -> None:
+def million(rows: int, threads: int, structure: str) -> None:
     """Build and search in processes of their own; what is exact is found part by part."""
     draws = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as place:
@@ -307,7 +307,8 @@ def million(rows: int, threads: int) -> None:
             np.save(folder / f"{name}.npy", array)
         print(f"\n## clustered: {rows:,} × {WIDTH}, {threads} threads\n", flush=True)
         for script in (MILLION_BUILD, MILLION_SEARCH):
-            subprocess.run([sys.executable, "-c", script, str(folder), str(folder / "idx"), str(threads)], check=True)
+            subprocess.run([sys.executable, "-c", script, str(folder), str(folder / "idx"), str(threads), structure],
+                           check=True)
 
 
 def main() -> None:
@@ -319,9 +320,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--million", action="store_true")
+    parser.add_argument("--structure", default="auto", help="of --million")
     args = parser.parse_args()
     if args.million:
-        million(args.rows or 1_000_000, args.threads)
+        million(args.rows or 1_000_000, args.threads, args.structure)
         return
     for name in args.vectors:
         vectors, queries = {"clustered": clustered_set, "scenes": scenes_set}[name](args.rows or 100_000)

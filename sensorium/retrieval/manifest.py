@@ -91,6 +91,7 @@ class StructureFacts(_Facts):
         kind: hnsw, ivf or ivfpq.
         size: how many vectors of the space it holds, from the first.
         effort: efSearch or nprobe, the least that reached the wanted recall.
+        candidates: how many times as many vectors as wanted are scored again; 0 where its scores are exact.
         recall: the share of the exact 10 nearest that it found, over `queries` rows of the index.
         queries: those it was measured on.
         seconds: that building took.
@@ -100,6 +101,7 @@ class StructureFacts(_Facts):
     kind: str
     size: int
     effort: int
+    candidates: int
     recall: float
     queries: int
     seconds: float

@@ -77,7 +77,8 @@ class Snapshot:
         facts = self.manifest.structures.get(name)
         if facts is None or not structures:
             return Space(parts, where)
-        return Space(parts, where, Structure(self.folder / facts.name, facts.kind, facts.size), facts.effort)
+        return Space(parts, where, Structure(self.folder / facts.name, facts.kind, facts.size), facts.effort,
+                     facts.candidates)
 
     def space(self, to: str | None) -> Space:
         """The vectors of a modality, or of whole rows where None. Raises RecipeError for an unknown one."""

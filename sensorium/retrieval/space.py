@@ -14,6 +14,8 @@ EXACT_VECTORS = 20_000
 """Where a filter leaves fewer, they are searched exactly: quicker than a structure, and without loss."""
 SAMPLE, SAMPLE_K = 256, 10
 TIE = 1e-6
+STILL = 0.001
+"""Where twice the lists find no more than this, what is lacking is not in other lists."""
 RESCORED_AT_ONCE = 256
 
 
@@ -23,11 +25,13 @@ class Tuned:
 
     Args:
         effort: efSearch or nprobe.
+        candidates: how many times as many vectors as wanted are scored again; 0: none.
         recall: the share of the exact nearest that is found with it.
         queries: that this was measured on.
     """
 
     effort: int
+    candidates: int
     recall: float
     queries: int
 
@@ -39,14 +43,16 @@ class Space:
         parts: arrays (vector, width), mapped files.
         positions: (vector,) the row of the index that each belongs to, rising.
         structure: over the first vectors; None: all are searched exactly.
-        effort: that the structure was tuned to.
+        effort, candidates: that the structure was tuned to.
     """
 
     def __init__(
         self, parts: Sequence[Stored], positions: Places, structure: Structure | None = None, effort: int = 0,
+        candidates: int = 0,
     ) -> None:
         assert len(positions) == sum(map(len, parts))
-        self.parts, self.positions, self.structure, self.effort = tuple(parts), positions, structure, effort
+        self.parts, self.positions, self.structure = tuple(parts), positions, structure
+        self.effort, self.candidates = effort, candidates
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -70,17 +76,17 @@ class Space:
             scores, places = nearest_of(queries, self.parts, k, kept)
         else:
             effort = max(self.effort, 2 * k) if effort is None else effort
-            scores, places = self._by(structure, queries, k, kept, effort)
+            scores, places = self.found_by(structure, queries, k, kept, effort, self.candidates)
         return scores, np.where(places < 0, -1, self.positions[np.maximum(places, 0)]) if len(self) else places
 
-    def _by(
-        self, structure: Structure, queries: Vectors, k: int, kept: Bools | None, effort: int,
+    def found_by(
+        self, structure: Structure, queries: Vectors, k: int, kept: Bools | None, effort: int, candidates: int,
     ) -> tuple[Vectors, Places]:
-        """By the structure, and exactly what was added since it was built."""
+        """(query, k) scores and numbers of vectors: by the structure, and exactly what was added since it was built."""
         if structure.exact_scores:
             scores, places = structure.search(queries, k, effort, kept)
         else:
-            _, places = structure.search(queries, max(100, CANDIDATES * k), effort, kept)
+            _, places = structure.search(queries, candidates * max(k, SAMPLE_K), effort, kept)
             pieces = [rescored(queries[start : start + RESCORED_AT_ONCE], self.parts,
                                places[start : start + RESCORED_AT_ONCE], k)
                       for start in range(0, len(queries), RESCORED_AT_ONCE)]
@@ -137,16 +143,22 @@ def tuned(
     exact = _without(rows, *first.nearest(queries, SAMPLE_K + 1, allowed))
     wanted_scores = exact[:, -1:] - TIE  # equal vectors are equally right
     num_right = int(np.isfinite(exact).sum())
-    by = Space(space.parts, space.positions, structure)
-    recall, effort = 0.0, 1
-    for effort in LADDERS[structure.kind]:
-        said(f"effort {effort}")
-        scores, places = by._by(structure, queries, SAMPLE_K + 1, whole, effort)
-        found = _without(rows, scores, np.where(places < 0, -1, space.positions[np.maximum(places, 0)]))
-        recall = int(((found >= wanted_scores) & np.isfinite(found)).sum()) / max(1, num_right)
-        if recall >= min(1.0, wanted + (1 - wanted) / 4):
-            break
-    return Tuned(effort, recall, len(queries))
+    best = Tuned(0, 0, 0.0, len(queries))
+    for candidates in (0,) if structure.exact_scores else CANDIDATES:
+        before = -1.0
+        for effort in LADDERS[structure.kind]:
+            said(f"effort {effort}")
+            scores, places = first.found_by(structure, queries, SAMPLE_K + 1, whole, effort, candidates)
+            found = _without(rows, scores, np.where(places < 0, -1, space.positions[np.maximum(places, 0)]))
+            recall = int(((found >= wanted_scores) & np.isfinite(found)).sum()) / max(1, num_right)
+            if recall > best.recall or not best.effort:
+                best = Tuned(effort, candidates, recall, len(queries))
+            if recall >= min(1.0, wanted + (1 - wanted) / 4):
+                return best
+            if candidates and recall - before < STILL:
+                break
+            before = recall
+    return best
 
 
 def _sample(space: Space, others: Sequence[Space], allowed: Bools) -> tuple[Vectors, Places]:

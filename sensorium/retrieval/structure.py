@@ -19,7 +19,8 @@ LINKS, CONSTRUCTION = 32, 64
 LADDERS = {"hnsw": (32, 48, 64, 96, 128, 192, 256, 384, 512, 1024),
            "ivf": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512), "ivfpq": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)}
 """What is tried of efSearch and nprobe until the wanted recall is reached."""
-CANDIDATES = 10
+CANDIDATES = (20, 50, 125)
+"""What is tried of how many times as many vectors as wanted are scored again, where scores are compressed."""
 TRAINING_VECTORS = 40
 
 

@@ -64,5 +64,6 @@ def _structure(
     force(folder / file)
     measured = tuned(space, Structure(folder / file, kind, len(space)), others, state.wanted, view.alive,
                      lambda line: progress(f"{what}: measuring recall", len(space), len(space)))
-    return StructureFacts(name=file, kind=kind, size=len(space), effort=measured.effort, recall=measured.recall,
+    return StructureFacts(name=file, kind=kind, size=len(space), effort=measured.effort,
+                          candidates=measured.candidates, recall=measured.recall,
                           queries=measured.queries, seconds=round(time.monotonic() - started, 3))
