@@ -82,7 +82,7 @@ def _serve(
         import torch
 
         torch.set_num_threads(threads)
-    engine = open_engine(run, onnx=onnx)
+    engine = open_engine(run, onnx=onnx, threads=threads)
     service = Service(engine, None if index is None else open_index(index, engine), limits)
     log_to_stderr()
     app = make_app(service, page=page, api_key=keys)

@@ -198,12 +198,13 @@ class ModelEngine:
         refuse_cut(self.model, row, but=maker_of(self.model, to).to_name)
 
 
-def open_engine(folder: str | Path, *, onnx: bool = False) -> Engine:
+def open_engine(folder: str | Path, *, onnx: bool = False, threads: int = 1) -> Engine:
     """The model in a folder, ready to answer.
 
     Args:
         folder: a model folder; or, with `onnx`, an exported one.
         onnx: read it by onnxruntime, without torch.
+        threads: that onnxruntime computes with; torch's are set by `torch.set_num_threads`.
 
     Raises:
         SensoriumError: it is no such folder.
@@ -211,7 +212,7 @@ def open_engine(folder: str | Path, *, onnx: bool = False) -> Engine:
     if onnx:
         from sensorium.serving.runtime_engine import RuntimeEngine
 
-        return RuntimeEngine.load(folder)
+        return RuntimeEngine.load(folder, threads=threads)
     from sensorium.model import Model
 
     return ModelEngine(Model.load(folder), identity_of(folder))
