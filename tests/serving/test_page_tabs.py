@@ -142,8 +142,8 @@ def test_a_talk_keeps_what_was_said(asking: Service, folder: Path) -> None:
     [turn] = second[0]
     assert {line.split()[0] for line in turn.evidence or ()} == {"picture", "question"}
     assert "Read from: " in second[4]
-    again = list(answered(asking, sample, second[0], "answer", (QUESTION, None), given))[-1]
-    assert len(again[0]) == 2 and again[4].count('class="turn"') == 2
+    for again in answered(asking, sample, second[0], "answer", (QUESTION, None), given):
+        assert len(again[0]) == 2 and again[4].count('class="turn"') == 2
 
 
 @pytest.mark.parametrize(("asked", "shown", "words"), [
@@ -165,7 +165,7 @@ def test_a_question_that_cannot_be_answered_loses_nothing(
 
 def test_texts_are_made_of_what_is_given(making: Service, folder: Path) -> None:
     sample = sample_of(making, folder)
-    given = payloads(sample, picture=file(folder / "pairs" / "0.png"), words="never read")
+    given = payloads(sample, picture=file(folder / "pairs" / "0.png"), words="never read, however long " * 10_000)
     page = made_part(making, sample, ("", 3, 0, 0), given)
     assert page == made_part(making, sample, ("words", 3, 0, 0), given)
     assert page.count("<li>") == 3 and "read: picture" in page
