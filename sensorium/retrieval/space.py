@@ -125,8 +125,7 @@ def tuned(
     """The least effort with which a structure finds the wanted share of the exact 10 nearest.
 
     The queries are of rows of the index, up to 256, evenly spread: their vectors in this space and in the others, since
-    what searches is mostly another modality; where there are no others, half of them are sums of two rows' vectors,
-    which are harder to search with than rows. A row is not counted as its own answer.
+    what searches is mostly another modality; a row is not counted as its own answer.
 
     Args:
         space: whose vectors the structure holds.
@@ -170,11 +169,7 @@ def _sample(space: Space, others: Sequence[Space], allowed: Bools) -> tuple[Vect
         share = max(1, SAMPLE // len(spaces))
         numbers = there[np.unique(np.linspace(0, len(there) - 1, share).astype(np.int64))] if len(there) else there
         if len(numbers):
-            vectors = one.at(numbers)
-            if not others:
-                sums = vectors[::2] + vectors[::-2][: len(vectors[::2])]
-                vectors[::2] = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
-            queries.append(vectors)
+            queries.append(one.at(numbers))
             rows.append(one.positions[numbers])
     return np.concatenate(queries), np.concatenate(rows)
 

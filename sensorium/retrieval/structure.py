@@ -16,7 +16,7 @@ STRUCTURES = ("auto", "flat", "hnsw", "ivf", "ivfpq")
 FLAT_VECTORS = 20_000
 HNSW_BYTES = 1 << 30
 LINKS, CONSTRUCTION = 32, 64
-LADDERS = {"hnsw": (32, 48, 64, 96, 128, 192, 256, 384, 512, 1024),
+LADDERS = {"hnsw": (64, 96, 128, 192, 256, 384, 512, 1024),
            "ivf": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512), "ivfpq": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)}
 """What is tried of efSearch and nprobe until the wanted recall is reached."""
 CANDIDATES = (20, 50, 125)
