@@ -48,7 +48,7 @@ def predicted(service: Service, sample: Sample, payloads: Any) -> Iterator[tuple
     nothing = Markup("")
     try:
         row = sample.row(payloads)
-        [answers] = service.predict([row], explain="explain" in service.abilities)
+        [answers] = service.predict([row], explain=True)
         targets = service.schema.targets
         told = rendered("answers.html.jinja", {"told": tell_all(answers, targets, service.schema.names),
                                                "hatch": HATCH})
