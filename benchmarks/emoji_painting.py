@@ -9,7 +9,7 @@ name is nearest to the BERT (retrieval instead of generation).
     python benchmarks/emoji_painting.py [--data FOLDER] [--method flow gan] [--size 32] [--epochs 1000]
         [--objectives contrast] [--out DIR]
 
-Writes sheets of held-out and of training names to the folder of --out.
+Writes sheets of held-out and of training names, and the painter, to the folder of --out; --kept judges that painter again.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def main() -> None:
     parser.add_argument("--objectives", nargs="*", default=["contrast"], help="that learn beside the painter")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--guidance", type=float, default=None)
+    parser.add_argument("--guidance", type=float, nargs="+", default=[2.0])
+    parser.add_argument("--kept", action="store_true", help="judge the painters that an earlier run left in --out")
     parser.add_argument("--out", type=Path, default=Path("painting"))
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -66,21 +67,25 @@ def main() -> None:
     _say("drawing of the nearest training name", judge, [_read(path) for path in _nearest(train, test, given)], test)
     for method in given.method:
         begun = time.monotonic()
-        model = _painter(train, method, given)
+        model = Model.load(given.out / method) if given.kept else _painter(train, method, given)
         print(f"\n{method}, {given.size} px: {model.facts['steps']} steps, {time.monotonic() - begun:.0f} s on "
               f"{given.threads} threads")
-        made = model.generate("google", [{"label": name} for name in test["label"]], guidance=given.guidance)
-        _say(f"{method}, held-out names", judge, [own[0] for own in made], test)
-        some = train.sample(len(test), seed=0)
-        made = model.generate("google", [{"label": name} for name in some["label"]], guidance=given.guidance)
-        _say(f"{method}, training names", judge, [own[0] for own in made], some)
-        for what, rows in (("held-out", test.sample(SHOWN, seed=1)), ("training", some.head(SHOWN))):
+        for guidance in given.guidance:
+            _paint(model, judge, train, test, f"{method}, {given.size} px, guidance {guidance:g}", guidance)
+        for what, rows in (("held-out", test.sample(SHOWN, seed=1)), ("training", train.sample(SHOWN, seed=1))):
             several = model.generate("google", [{"label": name} for name in rows["label"]], n=EACH,
-                                     guidance=given.guidance)
+                                     guidance=given.guidance[0])
             real = [_read(path).resize((given.size, given.size)) for path in rows["google"]]
             file = given.out / f"emoji-{method}-{what}-{given.size}.png"
             sheet([[one, *own] for one, own in zip(real, several, strict=True)], side=64).save(file)
             print(f"{file}, Google's own first: {' | '.join(rows['label'])}")
+
+
+def _paint(model: Model, judge: Model, train: pl.DataFrame, test: pl.DataFrame, what: str, guidance: float) -> None:
+    """Paint the held-out names and as many of the training names, and have them judged."""
+    for which, rows in (("held-out", test), ("training", train.sample(len(test), seed=0))):
+        made = model.generate("google", [{"label": name} for name in rows["label"]], guidance=guidance)
+        _say(f"{what}, {which} names", judge, [own[0] for own in made], rows)
 
 
 def _fold(bases: Sequence[str]) -> Array:
@@ -119,8 +124,13 @@ def _painter(train: pl.DataFrame, method: str, given: argparse.Namespace) -> Mod
     recipe = recipe.changed("data", inputs=["google", "label"], allow_outside=True)
     recipe = recipe.changed("model", encoders=_encoders(given.data, label="minilm_l6"))
     recipe = recipe.changed("training", epochs=given.epochs, seed=given.seed, workers=0)
+    places = np.arange(len(train)) % 40
+    split = np.where(places == 0, "validation", np.where(places == 20, "calibration", "train"))
+    train = train.with_columns(pl.Series("split", split))
     with tempfile.TemporaryDirectory() as work:
-        return fit(_table(train, ["google", "label"], Path(work)), recipe, console=Terminal())
+        model = fit(_table(train, ["google", "label", "split"], Path(work)), recipe, console=Terminal())
+    model.save(given.out / method, overwrite=True)
+    return model
 
 
 def _read(path: str) -> Image.Image:
