@@ -6,10 +6,10 @@ Twitter's drawings of all names. A painted picture finds its name where that is 
 among the held-out ones. Beside stand Google's own drawing (the most that can be reached) and the training drawing whose
 name is nearest to the BERT (retrieval instead of generation).
 
-    python benchmarks/emoji_painting.py [--data FOLDER] [--method flow gan] [--size 32] [--epochs 1000]
+    python benchmarks/emoji_painting.py [--data FOLDER] [--method flow gan] [--size 32] [--epochs 650]
         [--objectives contrast] [--out DIR]
 
-Writes sheets of held-out and of training names, and the painter, to the folder of --out; --kept judges that painter again.
+Writes sheets of held-out and of training names, and the painter, to the folder of --out; --kept judges it again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--method", nargs="+", default=["flow"])
     parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--epochs", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=650)
     parser.add_argument("--objectives", nargs="*", default=["contrast"], help="that learn beside the painter")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
