@@ -29,6 +29,7 @@ from sensorium.metrics.familiarity import Familiarity
 from sensorium.model import Model, encoder_folder
 from sensorium.objectives import Objective
 from sensorium.recipe import Recipe
+from sensorium.runtime.manifest import is_exported
 
 FORMAT = 2
 WEIGHTS, RECIPE, SCHEMA, FACTS, REPORT, CARD = (
@@ -139,6 +140,9 @@ def load_model(
     if not path.is_dir():
         raise ModelFolderError(f"no model folder at {str(folder)!r}")
     lacking = [name for name in (WEIGHTS, RECIPE, SCHEMA, FACTS) if not (path / name).is_file()]
+    if lacking and is_exported(path):
+        raise ModelFolderError(f"{str(folder)!r} is an exported model, not a model folder: `sensorium predict` and "
+                               f"`sensorium serve --onnx` take it; for all else name the run it was made of")
     if lacking:
         raise ModelFolderError(f"{str(folder)!r} is not a model folder: it lacks {', '.join(lacking)}")
     try:

@@ -192,7 +192,7 @@ class Model(Network):
         """Raise for a row of which not one name is a column that the model reads."""
         columns = [column for modality in self.schema.modalities for column in modality.columns]
         if row and not any(name in columns for name in row):
-            raise DataError(f"nothing to read: {unknown_name('column', next(iter(row)), columns)}")
+            raise DataError(f"nothing to read: {unknown_name('column', str(next(iter(row))), columns)}")
 
     def answers(
         self, samples: Samples, *, rows: npt.NDArray[np.int64] | None = None,

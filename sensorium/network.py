@@ -307,6 +307,8 @@ class Network(nn.Module):
         """(modality,) which are named (all where None). Raises RecipeError for an unknown one."""
         if modalities is None:
             return torch.ones(len(self.schema.names), dtype=torch.bool)
+        if isinstance(modalities, str):
+            raise RecipeError(f"modalities: expected a list of names, found the text {modalities!r}")
         for name in modalities:
             if name not in self.schema.names:
                 raise RecipeError(str(unknown_name("modality", name, list(self.schema.names))))

@@ -13,7 +13,7 @@ from worlds import QUICK, write_small_world
 from sensorium.data.batch import Batch, make_batch
 from sensorium.data.read import as_samples, read
 from sensorium.data.samples import Samples, decoded, measured
-from sensorium.errors import DataError
+from sensorium.errors import DataError, RecipeError
 from sensorium.fusion import FUSIONS
 from sensorium.model import Model
 from sensorium.objectives import Encoded
@@ -226,6 +226,10 @@ def test_rows_that_are_no_rows_and_names_that_are_no_columns_are_refused(samples
 def test_a_row_of_unknown_names_is_refused(samples: Samples) -> None:
     with pytest.raises(DataError, match="nothing to read: unknown column 'imag'.*Did you mean 'image'"):
         _model(samples).predict({"imag": "a.png"})
+    with pytest.raises(DataError, match="nothing to read: unknown column '1'"):
+        _model(samples).predict({1: "a.png"})  # type: ignore[dict-item]
+    with pytest.raises(RecipeError, match="modalities: expected a list of names, found the text 'note'"):
+        _model(samples).predict({"note": "fine"}, modalities="note")
 
 
 def test_a_modality_that_is_blank_in_a_whole_table_is_named(samples: Samples) -> None:

@@ -232,6 +232,8 @@ class Runtime:
 
     def _columns_of(self, modalities: Collection[str] | None) -> npt.NDArray[np.bool_]:
         """(modality,) which are named (all where None). Raises RecipeError for an unknown one."""
+        if isinstance(modalities, str):
+            raise RecipeError(f"modalities: expected a list of names, found the text {modalities!r}")
         for name in modalities or ():
             if name not in self.schema.names:
                 raise unknown_name("modality", name, list(self.schema.names))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,10 +196,17 @@ class Client:
         return _answer(found["answer"], found)
 
     def _rows(self, rows: Row | Sequence[Row]) -> list[dict[str, Any]]:
+        given: Any = rows
+        if isinstance(given, str | bytes) or not isinstance(given, Mapping | Sequence):
+            raise DataError(f"rows: expected one dictionary of column and cell, or several, found "
+                            f"{type(rows).__name__}")
         return [self._row(row) for row in ([rows] if isinstance(rows, Mapping) else rows)]
 
     def _row(self, row: Row) -> dict[str, Any]:
         """A row with its files as base64."""
+        given: Any = row
+        if not isinstance(given, Mapping):
+            raise DataError(f"a row: expected a dictionary of column and cell, found {type(row).__name__}")
         columns = self.schema()["columns"]
         return {name: _cell(name, value, columns.get(name, {}).get("holds", "")) for name, value in row.items()}
 
@@ -209,6 +218,8 @@ class Client:
 
         try:
             return self._http.request(method, self._address + path, json=body, headers=self._headers)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"cannot be sent as JSON: {error}") from error
         except httpx.HTTPError as error:
             raise ServerError(f"no answer from {self._address}: {error or type(error).__name__}", 0) from error
 
@@ -240,13 +251,20 @@ def _cell(column: str, value: Any, holds: str) -> Any:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return None
     if not is_file(holds):
-        return [_cell(column, one, holds) for one in value] if isinstance(value, list | tuple) else value
+        return [_cell(column, one, holds) for one in value] if isinstance(value, list | tuple) else _plain(value)
     if isinstance(value, np.ndarray) and holds in ("series", "points"):
         return value.tolist()
     if isinstance(value, list):
         numbers = bool(value) and isinstance(value[0], int | float | list)
         return value if numbers else [_file(column, one) for one in value]
     return _file(column, value)
+
+
+def _plain(value: Any) -> Any:
+    """Dates, and numbers that JSON has no signs for, as texts that are read as they would be by the model."""
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def _file(column: str, value: Any) -> str:

@@ -16,7 +16,7 @@ from exported import small_model, small_samples
 
 from sensorium.answers import Answer
 from sensorium.data.samples import Samples
-from sensorium.errors import DataError, ExportError, RecipeError
+from sensorium.errors import DataError, ExportError, ModelFolderError, RecipeError
 from sensorium.exporting import writing
 from sensorium.exporting.writing import Exported, export_model
 from sensorium.model import Model
@@ -133,6 +133,8 @@ def test_strangers_and_unknown_modalities_are_refused(runtime: Runtime) -> None:
         runtime.predict({"nota": "x"})
     with pytest.raises(RecipeError, match="unknown modality 'photo'"):
         runtime.predict(ROWS, modalities=["photo"])
+    with pytest.raises(RecipeError, match="modalities: expected a list of names, found the text 'note'"):
+        runtime.predict(ROWS, modalities="note")
     with pytest.raises(RecipeError, match="found none"):
         runtime.embed(ROWS, modalities=[])
     for rows, words in (([], "no rows given"), ([{}], "no columns"), ([1], "row 1: expected a dictionary"),
@@ -195,6 +197,8 @@ def test_what_is_no_exported_folder_is_refused(exported: Exported, tmp_path: Pat
     with pytest.raises(ExportError, match="no exported model at"):
         Runtime.load(tmp_path)
     (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ModelFolderError, match="is an exported model, not a model folder: `sensorium predict`"):
+        Model.load(exported.folder)
     with pytest.raises(ExportError, match="it is a model folder; `sensorium export` makes one"):
         Runtime.load(tmp_path)
     copy = shutil.copytree(exported.folder, tmp_path / "copy")

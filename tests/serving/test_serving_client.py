@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import httpx
@@ -59,6 +61,28 @@ def test_answers_are_the_models(client: Client, engine: ModelEngine, folder: Pat
     assert (told.target, told.unit, told.class_) == ("kind", "bits", told.answers["kind"].value)
     assert client.model == (IDENTITY.id, IDENTITY.version)
     assert client.ready()
+
+
+def test_dates_and_what_json_has_no_signs_for_are_sent_as_texts() -> None:
+    sent = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/schema":
+            return httpx.Response(200, json={"columns": {"day": {"holds": "date"}, "hr": {"holds": "number"}}})
+        sent.extend(json.loads(request.content)["rows"])
+        return httpx.Response(200, json={"answers": []})
+
+    client = Client("http://x", http=httpx.Client(transport=httpx.MockTransport(answer)))
+    days = (date(2021, 5, 5), datetime(2021, 5, 5, 12, tzinfo=UTC), np.datetime64("2021-05-05"))
+    client.predict([*({"day": day} for day in days), {"hr": np.inf}, {"hr": np.nan}])
+    assert [*(row["day"] for row in sent[:3]), *(row["hr"] for row in sent[3:])] == [
+        "2021-05-05", "2021-05-05T12:00:00+00:00", "2021-05-05", "inf", None]
+    for rows, words in (("a.csv", "rows: expected one dictionary .* found str"), (5, "rows: .* found int"),
+                        ([5], "a row: expected a dictionary .* found int"), ({"hr": b"3"}, "cannot be sent as JSON")):
+        with pytest.raises(DataError, match=words):
+            client.predict(rows)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="a row: expected a dictionary of column and cell, found list"):
+        client.search([{"hr": 3}])  # type: ignore[arg-type]
 
 
 def test_errors_are_the_servers_words(client: Client) -> None:
