@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,7 +151,10 @@ class Index:
         """Delete rows by id. Raises DataError where the index lacks one of them; nothing is deleted then."""
         from sensorium.retrieval.building import remove_rows
 
-        remove_rows(self.folder, ids, _console(console, progress))
+        given: Any = ids
+        if isinstance(given, str | bytes) or not isinstance(given, Iterable):  # "17" is not rows 1 and 7
+            raise DataError(f"ids to delete: expected a list of them, found {given!r}")
+        remove_rows(self.folder, [str(one) for one in given], _console(console, progress))
         self.refresh()
 
     def refresh(self) -> bool:

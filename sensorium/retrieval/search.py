@@ -55,6 +55,9 @@ def embedded(model: Model, given: Mapping[str, Any], *, root: str | Path = ".") 
         DataError: nothing is given, or a cell cannot be read.
         RecipeError: not one name is a column that the model reads.
     """
+    row: Any = given
+    if not isinstance(row, Mapping):
+        raise DataError(f"what is given: expected a dictionary of column and cell, found {type(row).__name__}")
     if not given:
         raise DataError("nothing to search with")
     model.refuse_strangers(given)

@@ -138,6 +138,9 @@ def test_deleted_rows_are_not_found_and_their_place_is_freed(tmp_path: Path, str
         assert found(index, whole[row], 5) == naive(whole, whole[row], 5, kept)
     with pytest.raises(DataError, match=r"no row of the index has the id 'id3' \(and 1 more\): nothing was deleted"):
         index.delete(["id3", "id5", "nobody"])
+    for ids in ("id4", 4):  # a text would be its letters
+        with pytest.raises(DataError, match=f"ids to delete: expected a list of them, found {ids!r}"):
+            index.delete(ids)  # type: ignore[arg-type]
     assert len(index) == 296
     before = sum(file.stat().st_size for file in (tmp_path / "idx").rglob("*.vectors"))
     index.delete([f"id{row}" for row in range(100, 250)])

@@ -161,6 +161,8 @@ def test_what_cannot_be_searched_with(pairs: Path, model: sm.Model, tmp_path: Pa
     (tmp_path / "broken.png").write_text("no picture")
     with pytest.raises(DataError, match="nothing to search with"):
         find(model, index, {})
+    with pytest.raises(DataError, match="expected a dictionary of column and cell, found list"):
+        find(model, index, [{"words": "a"}])  # type: ignore[arg-type]
     with pytest.raises(DataError, match="what is given is blank"):
         find(model, index, {"words": "  "})
     with pytest.raises(DataError, match="unknown column 'word'.*Did you mean 'words'"):
