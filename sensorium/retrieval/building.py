@@ -111,6 +111,8 @@ def from_vectors(
         raise DataError(f"vectors: expected arrays (row, width) of one shape, '' for whole rows among them; found "
                         f"{shapes}")
     count, width = shapes[WHOLE]
+    if count == 0:
+        raise DataError("vectors: expected one row at least, found none")
     for what, found in (("rows", rows), ("ids", ids)):
         if found is not None and len(found) != count:
             raise DataError(f"{what}: expected {count:,}, one a vector; found {len(found):,}")

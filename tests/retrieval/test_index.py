@@ -237,6 +237,9 @@ def test_what_is_refused(tmp_path: Path) -> None:
         Index.from_vectors(tmp_path / "other", whole, structure="hsnw")
     with pytest.raises(DataError, match="rows: expected 300, one a vector; found 2"):
         Index.from_vectors(tmp_path / "other", whole, rows_of(2))
+    with pytest.raises(DataError, match="expected one row at least, found none"):
+        Index.from_vectors(tmp_path / "none", whole[:0])
+    assert not (tmp_path / "none").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a.txt").write_text("")
     with pytest.raises(DataError, match="is there already and is no index"):
@@ -255,4 +258,4 @@ def test_what_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.Monke
         index.search(whole[0], where="year > 3")
     with pytest.raises(SensoriumError, match="needs faiss"):
         Index.from_vectors(tmp_path / "other", whole)
-    assert not (tmp_path / "other").exists()
+    assert not (tmp_path / "none").exists()
