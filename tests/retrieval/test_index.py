@@ -258,4 +258,4 @@ def test_what_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.Monke
         index.search(whole[0], where="year > 3")
     with pytest.raises(SensoriumError, match="needs faiss"):
         Index.from_vectors(tmp_path / "other", whole)
-    assert not (tmp_path / "none").exists()
+    assert not (tmp_path / "other").exists()
