@@ -8,8 +8,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "sensorium"
 LAYERS = (
     "axes", "errors", "keyed", "recipe", "data", "demo", "encoders", "alignment", "fusion", "generation", "metrics",
-    "objectives", "answers", "placing", "network", "model", "made", "asked", "card", "folder", "features", "training",
-    "aligning", "evaluation", "retrieval", "runtime", "exporting", "serving", "cli",
+    "objectives", "answers", "runtime", "placing", "network", "model", "made", "asked", "card", "folder", "features",
+    "training", "aligning", "evaluation", "retrieval", "exporting", "serving", "cli",
 )
 LAZY = {("model", "folder"), ("model", "made"), ("model", "asked")}  # methods of Model, imported where they are used
 
