@@ -74,7 +74,7 @@ def question_row(model: Model, question: Any, given: Mapping[str, Any]) -> dict[
     """
     if not model.asking:
         raise RecipeError("this model answers no questions: train one with --objective answer")
-    model.refuse_strangers(given)
+    model.schema.refuse_strangers(given)
     asking = [model.schema.modality(name) for name in model.schema.names if name in model.asking]
     chosen = _asked_through(asking, question)
     column = chosen.columns[0]

@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,25 @@ def save_model(model: Model, folder: str | Path, *, report: str | None = None, o
     """
     target = Path(folder)
     refuse_taken(target, overwrite=overwrite)
+    with whole_folder(target) as part:
+        _write(model, part, report)
+    return target
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A new folder beside the target, which takes its place at the end; after an error nothing is left of it.
+
+    What was there goes only when the new folder is in its place.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{target.name}.saving-", dir=target.parent))
     try:
-        _write(model, part, report)
+        yield part
         os.chmod(part, 0o755)
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
-            os.replace(target, old / "model")
+            os.replace(target, old / "old")
             os.replace(part, target)
             shutil.rmtree(old, ignore_errors=True)
         else:
@@ -68,7 +80,6 @@ def save_model(model: Model, folder: str | Path, *, report: str | None = None, o
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    return target
 
 
 def refuse_taken(target: Path, *, overwrite: bool) -> None:

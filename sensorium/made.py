@@ -334,7 +334,7 @@ def samples_of(
 ) -> Samples:
     """The decoded rows; one that is given by hand may not say more than the model reads."""
     if isinstance(given, Mapping):
-        model.refuse_strangers(given)
+        model.schema.refuse_strangers(given)
     samples = as_samples(given, model.schema, root=root)
     if isinstance(given, Mapping):
         refuse_cut(model, given, but=maker.to_name)

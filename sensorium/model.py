@@ -18,7 +18,7 @@ from sensorium.data.batch import make_batch, prefetch
 from sensorium.data.read import Data, as_samples
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Schema
-from sensorium.errors import DataError, RecipeError, unknown_name
+from sensorium.errors import DataError, RecipeError
 from sensorium.fusion.base import Fusion
 from sensorium.metrics.conformal import Conformal
 from sensorium.metrics.familiarity import Familiarity
@@ -183,16 +183,10 @@ class Model(Network):
             raise DataError("this model predicts no target: it was trained to "
                             "embed (Model.embed), to make something (generate) or to answer in words (ask)")
         if isinstance(rows, Mapping):
-            self.refuse_strangers(rows)
+            self.schema.refuse_strangers(rows)
         samples = as_samples(rows, self.schema, root=root)
         answers = self.answers(samples, modalities=modalities, explain=explain)
         return answers[0] if isinstance(rows, Mapping) else answers
-
-    def refuse_strangers(self, row: Mapping[str, Any]) -> None:
-        """Raise for a row of which not one name is a column that the model reads."""
-        columns = [column for modality in self.schema.modalities for column in modality.columns]
-        if row and not any(name in columns for name in row):
-            raise DataError(f"nothing to read: {unknown_name('column', str(next(iter(row))), columns)}")
 
     def answers(
         self, samples: Samples, *, rows: npt.NDArray[np.int64] | None = None,
@@ -309,7 +303,7 @@ class Model(Network):
         Example: model.embed({"note": "a red circle"}) @ model.embed("photos.csv", modalities=["photo"]).T
         """
         if isinstance(rows, Mapping):
-            self.refuse_strangers(rows)
+            self.schema.refuse_strangers(rows)
         modalities = [modalities] if isinstance(modalities, str) else modalities
         self.columns_of(modalities)
         if modalities is not None and not modalities:

@@ -13,8 +13,8 @@ from pathlib import Path
 from fuzzing import FORMS_OF_KINDS, HEADING, Findings, fuzzed
 from seeds import seeds
 
+from sensorium.data.decoding.workers import default_workers
 from sensorium.data.kinds import KINDS
-from sensorium.data.read import default_workers
 
 
 def main() -> int:

@@ -39,7 +39,7 @@ def given_row(
         RecipeError: an unknown column, or no single column of a kind.
         DataError: a file that is not there, or a blank value.
     """
-    columns = [column for modality in schema.modalities for column in modality.columns]
+    columns = schema.columns
     media = media_columns(schema)
     row: dict[str, str] = {}
     for column, value in pairs(words, "--given", "note='a red circle'").items():

@@ -139,7 +139,8 @@ def answered(
     strict: bool = False,
 ) -> Iterator[Part]:
     """A table's parts, decoded and answered one after the other; rows are numbered as in the whole table."""
-    from sensorium.data.read import default_memory, default_workers
+    from sensorium.data.decoding.workers import default_workers
+    from sensorium.data.read import default_memory
     from sensorium.data.samples import decoded
 
     start = 0

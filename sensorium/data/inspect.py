@@ -13,9 +13,10 @@ import polars as pl
 from sensorium.data.checks import CHECKS, Finding, Joined, Side, join, ranked
 from sensorium.data.checks.balance import class_counts
 from sensorium.data.checks.missing import missing_patterns, missing_things
+from sensorium.data.decoding.workers import default_workers
 from sensorium.data.kinds import TableKind
 from sensorium.data.leak import Leak, find_leaks
-from sensorium.data.read import Data, default_memory, default_workers
+from sensorium.data.read import Data, default_memory
 from sensorium.data.samples import Samples, decoded, measured
 from sensorium.data.table import Table
 

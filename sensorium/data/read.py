@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sensorium.data.decoding.workers import default_workers
 from sensorium.data.hub import is_dataset, table_of_dataset
 from sensorium.data.infer import check_names, infer_schema
 from sensorium.data.samples import Samples, decoded
@@ -103,11 +103,6 @@ def as_samples(
         return rows
     table = rows.table if isinstance(rows, Data) else _table(rows, root, allow_outside=allow_outside)
     return decoded(table, schema, workers=default_workers(), memory_bytes=default_memory())
-
-
-def default_workers() -> int:
-    """Processes that decode: one per core this process may use, at most 8."""
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def default_memory() -> float:

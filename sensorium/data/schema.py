@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from sensorium.data.kinds import AnyKind
 from sensorium.data.notation import Notation
+from sensorium.errors import DataError, unknown_name
 
 Task = Literal["classify", "regress"]
 Part = Literal["", "video", "audio", "text"]
@@ -87,6 +89,17 @@ class Schema(BaseModel):
     def names(self) -> tuple[str, ...]:
         """The modalities' names, in order."""
         return tuple(modality.name for modality in self.modalities)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that the modalities read, in their order; one that several read as often."""
+        return [column for modality in self.modalities for column in modality.columns]
+
+    def refuse_strangers(self, row: Mapping[str, Any]) -> None:
+        """Raise DataError for a row of which not one name is a column that is read."""
+        columns = self.columns
+        if row and not any(name in columns for name in row):
+            raise DataError(f"nothing to read: {unknown_name('column', str(next(iter(row))), columns)}")
 
     def modality(self, name: str) -> Modality:
         """The modality of this name. Raises KeyError."""

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ from sensorium.exporting.graphs import EmbeddingGraph, FusedGraph, embeds_apart
 from sensorium.exporting.parity import Parity, compare
 from sensorium.exporting.rows import rows_to_compare
 from sensorium.exporting.tracing import OPSET, TRACED_ROWS, encoder_graph, fused_graph, read_and_timed
+from sensorium.folder import whole_folder
 from sensorium.model import Model
 from sensorium.runtime import Runtime
 from sensorium.runtime.manifest import (
@@ -88,9 +86,7 @@ def export_model(
         raise ExportError(f"the model is on {model.device}: move it to the CPU first, model.cpu()")
     model.eval()
     compared, notes = rows_to_compare(model, rows, allow_outside=allow_outside)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.exporting-", dir=target.parent))
-    try:
+    with whole_folder(target) as part:
         files = _graphs(model, say) | _others(model)
         for file, content in files.items():
             (part / file).write_bytes(content)
@@ -100,11 +96,6 @@ def export_model(
         parity = compare(model, Runtime.load(part), compared)
         manifest = manifest.model_copy(update={"parity": parity.to_json()})
         (part / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-        os.chmod(part, 0o755)
-        _put_in_place(part, target)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
     return Exported(target, {file: len(content) for file, content in files.items()}, parity,
                     (*notes, *_left_out(model)))
 
@@ -179,14 +170,3 @@ def _refuse_taken(target: Path, *, overwrite: bool) -> None:
         raise ExportError(f"{str(target)!r} is there already: choose another folder, or --overwrite to replace it")
     if not is_exported(target):
         raise ExportError(f"{str(target)!r} is not an exported folder, so it is not overwritten")
-
-
-def _put_in_place(part: Path, target: Path) -> None:
-    """Rename; what was there goes only when the new folder is in its place."""
-    if not target.exists():
-        os.replace(part, target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old-", dir=target.parent))
-    os.replace(target, old / "exported")
-    os.replace(part, target)
-    shutil.rmtree(old, ignore_errors=True)

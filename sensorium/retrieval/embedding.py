@@ -14,9 +14,9 @@ import numpy as np
 
 from sensorium.data.cache.digest import DIGEST_BYTES, content_digest
 from sensorium.data.chunks import PARQUET, Chunks
-from sensorium.data.decoding.workers import Refused
+from sensorium.data.decoding.workers import Refused, default_workers
 from sensorium.data.notation import is_missing
-from sensorium.data.read import default_memory, default_workers
+from sensorium.data.read import default_memory
 from sensorium.data.samples import Samples, decoded
 from sensorium.data.sources import row_cells
 from sensorium.data.table import Table, read_table

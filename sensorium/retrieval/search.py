@@ -60,7 +60,7 @@ def embedded(model: Model, given: Mapping[str, Any], *, root: str | Path = ".") 
         raise DataError(f"what is given: expected a dictionary of column and cell, found {type(row).__name__}")
     if not given:
         raise DataError("nothing to search with")
-    model.refuse_strangers(given)
+    model.schema.refuse_strangers(given)
     samples = as_samples([dict(given)], model.schema, root=root)
     samples.refuse_unreadable()
     used = tuple(name for name, there in zip(model.schema.names, samples.presence[0].tolist(), strict=True) if there)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from sensorium.data.cells import INLINE_CELLS, decode_columns
 from sensorium.data.decoding.paths import TableFolder
+from sensorium.data.decoding.workers import default_workers
 from sensorium.data.delimited import read_lines, refuse_repeated
 from sensorium.data.samples import Samples
 from sensorium.data.schema import Schema
@@ -146,8 +146,3 @@ def plain_values(values: Sequence[Any]) -> list[Any]:
     if any(isinstance(value, str) for value in plain):
         plain = [None if isinstance(value, float) and math.isnan(value) else value for value in plain]
     return [value.encode("utf-8", "replace").decode() if isinstance(value, str) else value for value in plain]
-
-
-def default_workers() -> int:
-    """Processes that decode: one per core this process may use, at most 8."""
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

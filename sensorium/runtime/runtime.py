@@ -119,7 +119,7 @@ class Runtime:
         if not self.schema.targets:
             raise DataError("this model predicts no target: it was trained to embed (Runtime.embed)")
         if isinstance(rows, Mapping):
-            self.refuse_strangers(rows)
+            self.schema.refuse_strangers(rows)
         found = given_rows(rows, root)
         answers: list[dict[str, Answer]] = []
         for start in range(0, len(found), ROWS_AT_ONCE):
@@ -136,17 +136,11 @@ class Runtime:
         Those of different modalities can be compared where the model is `aligned`.
         """
         if isinstance(rows, Mapping):
-            self.refuse_strangers(rows)
+            self.schema.refuse_strangers(rows)
         found = given_rows(rows, root)
         parts = [self.embeddings(decoded_rows(found.part(start, start + ROWS_AT_ONCE), self.schema),
                                  modalities=modalities) for start in range(0, len(found), ROWS_AT_ONCE)]
         return np.concatenate(parts)
-
-    def refuse_strangers(self, row: Mapping[str, Any]) -> None:
-        """Raise for a row of which not one name is a column that the model reads."""
-        columns = [column for modality in self.schema.modalities for column in modality.columns]
-        if row and not any(name in columns for name in row):
-            raise DataError(f"nothing to read: {unknown_name('column', str(next(iter(row))), columns)}")
 
     def answers(
         self, samples: Samples, *, modalities: Collection[str] | None = None, explain: bool = False,

@@ -20,13 +20,14 @@ from sensorium.data.schema import Modality, Schema
 from sensorium.data.sources import MOST_LISTED
 from sensorium.errors import BadCell, unknown_name
 from sensorium.runtime.rows import Rows, decoded_rows
+from sensorium.serving.given import FILES, NUMBERS
 from sensorium.serving.limited import Limited
 from sensorium.serving.limits import MB, Limits
 from sensorium.serving.refusal import Refusal
 
 NOWHERE = Path("/nonexistent")
 MOST_NAME = 100
-MEDIA = frozenset({"image", "audio", "video", "series", "points"})
+MEDIA = FILES | NUMBERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,7 @@ class RowDecoder:
     def __init__(self, schema: Schema, limits: Limits) -> None:
         self._schema = schema
         self._limits = limits
-        self._columns = [column for modality in schema.modalities for column in modality.columns]
+        self._columns = schema.columns
         self._media = [one for one in schema.modalities if one.kind.name in MEDIA]
         self._files = {column for modality in self._media for column in modality.columns}
         self._bytes = {column: sum(cell_bytes(one.kind) for one in self._media if column in one.columns)
@@ -178,7 +179,7 @@ def check_rows(rows: Sequence[Mapping[str, Any]], schema: Schema, limits: Limits
         raise Refusal(422, "no rows: send at least one")
     if len(rows) > limits.rows:
         raise Refusal(413, f"{len(rows)} rows: this server reads at most {limits.rows} in one request")
-    columns = [column for modality in schema.modalities for column in modality.columns]
+    columns = schema.columns
     known = {*columns, *unread_columns(schema)}
     cells = 0
     for row in rows:

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sensorium.data.cells import cell_numbers
+from sensorium.data.decoding.workers import default_workers
 from sensorium.data.kinds import TableKind, TextKind
 from sensorium.data.leak import find_leaks, refuse_leaks
-from sensorium.data.read import Data, default_memory, default_workers
+from sensorium.data.read import Data, default_memory
 from sensorium.data.samples import Samples, decoded, group_numbers, measured, read_labels, split_words
 from sensorium.data.schema import Schema
 from sensorium.data.split import Splits, split_rows

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sensorium.data.decoding.workers import default_workers
 from sensorium.data.notation import category_key
-from sensorium.data.read import Data, default_memory, default_workers
+from sensorium.data.read import Data, default_memory
 from sensorium.data.samples import Labels, decoded, read_labels
 from sensorium.data.schema import Target
 from sensorium.data.sources import is_blank

@@ -34,6 +34,11 @@ class _Job:
     again: bool = False
 
 
+def default_workers() -> int:
+    """Processes that decode: one per core this process may use, at most 8."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
 def decode_guarded(
     kind: Kind, sources: Sequence[Cell], workers: int, *, seconds: float = SECONDS, memory_bytes: int = MEMORY_BYTES,
 ) -> Iterator[Array | Refused]:
