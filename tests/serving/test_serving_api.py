@@ -12,23 +12,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from served import IDENTITY, coded, row_of, running, small_engine
+from served import IDENTITY, coded, row_of, running
 
 import sensorium
 from sensorium.serving.engine import ModelEngine
 from sensorium.serving.limits import Limits
 
 LIMITS = Limits(body_mb=0.5, rows=8, cells=20, characters=500, pixels=10_000, seconds=5.0, explained=2)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("world")
-
-
-@pytest.fixture(scope="module")
-def engine(folder: Path) -> ModelEngine:
-    return small_engine(folder)
 
 
 @pytest.fixture(scope="module")

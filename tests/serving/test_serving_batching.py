@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from served import row_of, small_engine
+from served import row_of
 
 from sensorium.serving.batching import Batcher, Job
 from sensorium.serving.engine import ModelEngine
@@ -113,16 +113,6 @@ def test_cancelled_calls_are_not_worked_on_and_closing_finishes_the_rest() -> No
         jobs[1].future.result(0)
     with pytest.raises(RuntimeError, match="closed"):
         batcher.put(Job(4))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("world")
-
-
-@pytest.fixture(scope="module")
-def engine(folder: Path) -> ModelEngine:
-    return small_engine(folder)
 
 
 def test_joined_rows_are_answered_as_each_alone(engine: ModelEngine, folder: Path) -> None:

@@ -12,22 +12,12 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from served import IDENTITY, row_of, running, small_engine
+from served import IDENTITY, row_of, running
 
 import sensorium
 from sensorium.errors import DataError, SensoriumError
 from sensorium.serving.client import Client, ServerError
 from sensorium.serving.engine import ModelEngine
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("world")
-
-
-@pytest.fixture(scope="module")
-def engine(folder: Path) -> ModelEngine:
-    return small_engine(folder)
 
 
 @pytest.fixture(scope="module")

@@ -13,18 +13,13 @@ import httpx
 import psutil
 import pytest
 from malformed import Upload, malformed, padded
-from served import running, small_engine
+from served import running
 
 from sensorium.serving.engine import ModelEngine
 from sensorium.serving.limits import Limits
 
 COLUMNS = {"image": "image", "audio": "sound"}
 MB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> ModelEngine:
-    return small_engine(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="module")

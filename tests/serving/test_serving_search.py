@@ -22,16 +22,6 @@ pytest.importorskip("duckdb")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("world")
-
-
-@pytest.fixture(scope="module")
-def engine(folder: Path) -> ModelEngine:
-    return ModelEngine(small_model(folder), IDENTITY)
-
-
-@pytest.fixture(scope="module")
 def index(engine: ModelEngine, folder: Path) -> Index:
     Index.build(engine.model, folder / "table.csv", folder / "index", progress=False)
     return open_index(folder / "index", engine)
